@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam to the kernel. Everything above it runs unmodified over io_uring in production and over
+// a simulated disk with a virtual clock in tests. One engine belongs to one thread; only wake()
+// may be called from others.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+
+#include "base/units.h"
+
+namespace zbdkit {
+
+enum class IoKind : std::uint8_t {
+    read,       ///< into `segments`; result = bytes read, short only at the end of the file
+    write,      ///< from `segments`; result = bytes written
+    sync_data,  ///< fdatasync
+    fallocate,  ///< `fallocate_mode` on `range`
+    poll,       ///< until one of `poll_events` is ready; result = the ready events
+};
+
+/// One operation. It lives at a stable address, with its segments, until `complete` is called.
+struct IoOp {
+    IoKind kind = IoKind::read;
+    int fd = -1;
+    ByteRange range{};                ///< read, write: offset and length; fallocate: both
+    const iovec* segments = nullptr;  ///< read, write
+    unsigned segment_count = 0;       ///< read, write: 1 to kMaxSegments
+    unsigned poll_events = 0;         ///< poll: POLLIN, POLLOUT, ...
+    int fallocate_mode = 0;
+
+    /// Bytes, events or 0 on success; a negative errno on failure (-ECANCELED after cancel()).
+    std::int32_t result = 0;
+    /// Called once, on the engine's thread, from IoEngine::poll() and never from submit().
+    void (*complete)(IoOp&) = nullptr;
+
+    /// For the engine's own queue; untouched by others.
+    IoOp* next = nullptr;
+};
+
+inline constexpr unsigned kMaxSegments = 1024;  // IOV_MAX
+
+class IoEngine {
+  public:
+    static constexpr std::uint64_t kForever = ~std::uint64_t{0};
+
+    IoEngine() = default;
+    IoEngine(const IoEngine&) = delete;
+    IoEngine& operator=(const IoEngine&) = delete;
+    virtual ~IoEngine() = default;
+
+    /// Takes the operation. Cannot fail: what does not fit into the kernel's queue waits in ours.
+    virtual void submit(IoOp& op) = 0;
+
+    /// Ends a poll early: it completes with -ECANCELED unless it was ready already. Only for
+    /// IoKind::poll; transfers are never cancelled. The operation must be in flight.
+    virtual void cancel(IoOp& op) = 0;
+
+    /// Hands queued operations to the kernel and calls `complete` of what has ended.
+    /// @param deadline_ns  if nothing has ended, wait until then (now_ns() time), or until wake().
+    ///                     0 = do not wait, kForever = no limit
+    virtual void poll(std::uint64_t deadline_ns) = 0;
+
+    /// Makes a waiting or the next poll() return. Thread: any.
+    virtual void wake() = 0;
+
+    /// Monotonic time in nanoseconds.
+    [[nodiscard]] virtual std::uint64_t now_ns() const = 0;
+};
+
+}  // namespace zbdkit

@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: Apache-2.0
+// Task<T>: a lazy coroutine with one owner. It starts when it is awaited, on the awaiter's thread,
+// and its frame is gone before the awaiter's next statement. No exceptions: a value that can fail
+// is a Task<Result<T>>, and `co_await ok(task)` unwraps it or returns the error from the enclosing
+// coroutine.
+//
+// Rules (docs/style.md, "Coroutines"): co_await stands alone; arguments of an awaited call are
+// named, scalar or trivially destructible.
+#pragma once
+
+#include <coroutine>
+#include <cstdlib>
+#include <expected>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/error.h"
+#include "io/frame_pool.h"
+#include "io/run_queue.h"
+
+namespace zbdkit {
+
+template <class T>
+class Task;
+
+namespace detail {
+
+struct PromiseBase {
+    /// Who awaits this task.
+    std::coroutine_handle<> continuation;
+    /// Set by ok(): the promise of the coroutine that awaits, and the function that decides
+    /// whether it goes on or is left with the error.
+    PromiseBase* enclosing = nullptr;
+    std::coroutine_handle<> (*route)(PromiseBase& finished) = nullptr;
+
+    /// Who runs after this coroutine has its value.
+    std::coroutine_handle<> successor() { return route == nullptr ? continuation : route(*this); }
+
+    static void* operator new(std::size_t size) { return allocate_frame(size); }
+    static void operator delete(void* frame, std::size_t size) noexcept { free_frame(frame, size); }
+
+    struct FinalAwaiter {
+        bool await_ready() const noexcept { return false; }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> self) const noexcept {
+            set_next(self.promise().successor());
+        }
+        void await_resume() const noexcept {}
+    };
+
+    std::suspend_always initial_suspend() const noexcept { return {}; }
+    FinalAwaiter final_suspend() const noexcept { return {}; }
+    [[noreturn]] void unhandled_exception() const noexcept { std::abort(); }
+};
+
+template <class T>
+struct Promise : PromiseBase {
+    std::optional<T> value;
+
+    Task<T> get_return_object();
+    template <class U>
+    void return_value(U&& result) {
+        value.emplace(std::forward<U>(result));
+    }
+    T take() {
+        ZBDKIT_ASSERT(value.has_value());
+        return std::move(*value);
+    }
+};
+
+template <>
+struct Promise<void> : PromiseBase {
+    Task<void> get_return_object();
+    void return_void() const noexcept {}
+    void take() const noexcept {}
+};
+
+}  // namespace detail
+
+template <class T>
+class [[nodiscard]] Task {
+  public:
+    using promise_type = detail::Promise<T>;
+    using value_type = T;
+
+    Task() = default;
+    explicit Task(std::coroutine_handle<promise_type> handle) : handle_(handle) {}
+    Task(Task&& other) noexcept : handle_(std::exchange(other.handle_, {})) {}
+    Task& operator=(Task&& other) noexcept {
+        if (this != &other) {
+            destroy();
+            handle_ = std::exchange(other.handle_, {});
+        }
+        return *this;
+    }
+    Task(const Task&) = delete;
+    Task& operator=(const Task&) = delete;
+    ~Task() { destroy(); }
+
+    struct Awaiter {
+        std::coroutine_handle<promise_type> handle;
+
+        Awaiter(std::coroutine_handle<promise_type> task) : handle(task) {}
+        Awaiter(Awaiter&& other) noexcept : handle(std::exchange(other.handle, {})) {}
+        Awaiter(const Awaiter&) = delete;
+        Awaiter& operator=(const Awaiter&) = delete;
+        Awaiter& operator=(Awaiter&&) = delete;
+        ~Awaiter() {
+            if (handle) handle.destroy();
+        }
+
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> awaiting) noexcept {
+            handle.promise().continuation = awaiting;
+            set_next(handle);
+        }
+        T await_resume() {
+            // The frame goes now, and with it the guards of a coroutine that ok() left early.
+            const FrameOwner owner{std::exchange(handle, {})};
+            return owner.handle.promise().take();
+        }
+
+        struct FrameOwner {
+            std::coroutine_handle<promise_type> handle;
+            ~FrameOwner() { handle.destroy(); }
+        };
+    };
+
+    Awaiter operator co_await() && {
+        ZBDKIT_ASSERT(handle_);
+        return Awaiter(std::exchange(handle_, {}));
+    }
+
+  private:
+    void destroy() {
+        if (handle_) std::exchange(handle_, {}).destroy();
+    }
+
+    std::coroutine_handle<promise_type> handle_;
+};
+
+template <class T>
+Task<T> detail::Promise<T>::get_return_object() {
+    return Task<T>(std::coroutine_handle<Promise<T>>::from_promise(*this));
+}
+inline Task<void> detail::Promise<void>::get_return_object() {
+    return Task<void>(std::coroutine_handle<Promise<void>>::from_promise(*this));
+}
+
+namespace detail {
+
+/// Leaves the coroutine of `enclosing` with an error: its value becomes the error, and its own
+/// awaiter runs next and destroys the frame, which runs the guards in it.
+/// @return who runs next
+template <class Promise, class E>
+std::coroutine_handle<> leave_with_error(Promise& enclosing, E&& error) {
+    enclosing.value.emplace(std::unexpected(std::forward<E>(error)));
+    return enclosing.successor();
+}
+
+template <class T, class E>
+struct OkValueAwaiter {
+    std::expected<T, E> result;
+
+    bool await_ready() const noexcept { return result.has_value(); }
+    template <class Promise>
+    void await_suspend(std::coroutine_handle<Promise> enclosing) {
+        set_next(leave_with_error(enclosing.promise(), std::move(result.error())));
+    }
+    T await_resume() {
+        if constexpr (!std::is_void_v<T>) return std::move(*result);
+    }
+};
+
+template <class T, class E>
+struct OkTaskAwaiter {
+    using Inner = Promise<std::expected<T, E>>;
+
+    typename Task<std::expected<T, E>>::Awaiter inner;
+
+    bool await_ready() const noexcept { return false; }
+
+    template <class Enclosing>
+    void await_suspend(std::coroutine_handle<Enclosing> enclosing) {
+        Inner& promise = inner.handle.promise();
+        promise.enclosing = &enclosing.promise();
+        promise.route = &route<Enclosing>;
+        inner.await_suspend(enclosing);
+    }
+
+    template <class Enclosing>
+    static std::coroutine_handle<> route(PromiseBase& finished) {
+        Inner& promise = static_cast<Inner&>(finished);
+        if (promise.value->has_value()) return promise.continuation;
+        return leave_with_error(static_cast<Enclosing&>(*promise.enclosing),
+                                std::move(promise.value->error()));
+    }
+
+    T await_resume() {
+        std::expected<T, E> result = inner.await_resume();
+        if constexpr (!std::is_void_v<T>) return std::move(*result);
+    }
+};
+
+}  // namespace detail
+
+/// `T value = co_await ok(task);` unwraps the task's expected, or returns its error from the
+/// enclosing coroutine (which must return a Task of an expected with the same error type).
+template <class T, class E>
+[[nodiscard]] auto ok(Task<std::expected<T, E>> task) {
+    return detail::OkTaskAwaiter<T, E>{std::move(task).operator co_await()};
+}
+
+/// The same for a value that is already there.
+template <class T, class E>
+[[nodiscard]] auto ok(std::expected<T, E> result) {
+    return detail::OkValueAwaiter<T, E>{std::move(result)};
+}
+
+}  // namespace zbdkit

@@ -1,0 +1,433 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "io/uring_engine.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/iovec.h"
+#include "tests/support/io/temp_file.h"
+#include "tests/support/io/uring_reactor.h"
+
+namespace zbdkit {
+namespace {
+
+using test::content_of;
+using test::temp_file;
+using test::uring_engine;
+
+constexpr std::uint64_t kMillisecond = 1'000'000;
+
+/// An operation that counts how often it completed.
+struct CountedOp : IoOp {
+    int completions = 0;
+
+    CountedOp() {
+        complete = [](IoOp& op) { ++static_cast<CountedOp&>(op).completions; };
+    }
+};
+
+iovec segment(std::string& text) { return {text.data(), text.size()}; }
+
+/// Polls until `op` has completed.
+void finish(IoEngine& engine, CountedOp& op) {
+    while (op.completions == 0) engine.poll(IoEngine::kForever);
+}
+
+/// One operation from submission to completion.
+std::int32_t result_of(IoEngine& engine, CountedOp& op) {
+    engine.submit(op);
+    finish(engine, op);
+    return op.result;
+}
+
+CountedOp transfer_op(IoKind kind, int fd, std::uint64_t offset, std::span<const iovec> segments) {
+    CountedOp op;
+    op.kind = kind;
+    op.fd = fd;
+    op.range = {offset, total_length(segments)};
+    op.segments = segments.data();
+    op.segment_count = static_cast<unsigned>(segments.size());
+    return op;
+}
+
+CountedOp poll_op(int fd, unsigned events) {
+    CountedOp op;
+    op.kind = IoKind::poll;
+    op.fd = fd;
+    op.poll_events = events;
+    return op;
+}
+
+UniqueFd make_eventfd(unsigned count = 0) { return UniqueFd(::eventfd(count, EFD_CLOEXEC)); }
+
+TEST(UringEngine, one_segment_is_read) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("0123456789");
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, file.get(), 3, segments);
+    EXPECT_EQ(result_of(*engine, op), 4);
+    EXPECT_EQ(buffer, "3456");
+}
+
+TEST(UringEngine, several_segments_are_read) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("0123456789");
+    std::string first(2, '-');
+    std::string second(3, '-');
+    const std::array segments = {segment(first), segment(second)};
+    CountedOp op = transfer_op(IoKind::read, file.get(), 1, segments);
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(first, "12");
+    EXPECT_EQ(second, "345");
+}
+
+TEST(UringEngine, read_at_the_end_is_short) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("0123456789");
+    std::string buffer(8, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, file.get(), 7, segments);
+    EXPECT_EQ(result_of(*engine, op), 3);
+    EXPECT_EQ(buffer, "789-----");
+}
+
+TEST(UringEngine, segments_are_written) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("0123456789");
+    std::string first = "ab";
+    std::string second = "cde";
+    const std::array segments = {segment(first), segment(second)};
+    CountedOp op = transfer_op(IoKind::write, file.get(), 2, segments);
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(content_of(file), "01abcde789");
+}
+
+TEST(UringEngine, sync_succeeds) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("x");
+    CountedOp op;
+    op.kind = IoKind::sync_data;
+    op.fd = file.get();
+    EXPECT_EQ(result_of(*engine, op), 0);
+}
+
+TEST(UringEngine, fallocate_extends_the_file) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("x");
+    CountedOp op;
+    op.kind = IoKind::fallocate;
+    op.fd = file.get();
+    op.range = {4096, 8192};
+    EXPECT_EQ(result_of(*engine, op), 0);
+    struct stat status{};
+    ASSERT_EQ(::fstat(file.get(), &status), 0);
+    EXPECT_EQ(status.st_size, 12288);
+}
+
+TEST(UringEngine, bad_descriptor_fails_with_its_errno) {
+    const auto engine = uring_engine();
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, -1, 0, segments);
+    EXPECT_EQ(result_of(*engine, op), -EBADF);
+}
+
+TEST(UringEngine, failed_operation_does_not_hold_up_those_behind_it) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("0123456789");
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp bad = transfer_op(IoKind::read, -1, 0, segments);
+    CountedOp good = transfer_op(IoKind::read, file.get(), 0, segments);
+    engine->submit(bad);
+    engine->submit(good);
+    finish(*engine, bad);
+    finish(*engine, good);
+    EXPECT_EQ(bad.result, -EBADF);
+    EXPECT_EQ(good.result, 4);
+}
+
+TEST(UringEngine, completion_never_comes_from_submit) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("x");
+    CountedOp op;
+    op.kind = IoKind::sync_data;
+    op.fd = file.get();
+    engine->submit(op);
+    EXPECT_EQ(op.completions, 0);
+    finish(*engine, op);
+}
+
+TEST(UringEngine, more_operations_than_entries_all_complete_once) {
+    const auto engine = uring_engine(4);
+    const UniqueFd file = temp_file("0123456789");
+    std::string buffer(10, '-');
+    const std::array segments = {segment(buffer)};
+    std::vector<CountedOp> ops(1000, transfer_op(IoKind::read, file.get(), 0, segments));
+    for (CountedOp& op : ops) engine->submit(op);
+    for (CountedOp& op : ops) finish(*engine, op);
+    EXPECT_TRUE(std::ranges::all_of(ops, [](const CountedOp& op) { return op.completions == 1; }));
+    EXPECT_TRUE(std::ranges::all_of(ops, [](const CountedOp& op) { return op.result == 10; }));
+}
+
+TEST(UringEngine, more_polls_than_completion_slots_all_complete_once) {
+    const auto engine = uring_engine(1);
+    const UniqueFd event = make_eventfd();
+    std::vector<CountedOp> ops(100, poll_op(event.get(), POLLIN));
+    for (CountedOp& op : ops) engine->submit(op);
+    engine->poll(0);
+    ASSERT_EQ(::eventfd_write(event.get(), 1), 0);
+    for (CountedOp& op : ops) finish(*engine, op);
+    EXPECT_TRUE(std::ranges::all_of(ops, [](const CountedOp& op) { return op.completions == 1; }));
+}
+
+/// Submits itself again from its own completion.
+struct RepeatedOp : IoOp {
+    IoEngine& engine;
+    int left;
+
+    RepeatedOp(IoEngine& owner, int times) : engine(owner), left(times) {
+        complete = [](IoOp& op) {
+            auto& self = static_cast<RepeatedOp&>(op);
+            --self.left;
+            if (self.left > 0) self.engine.submit(self);
+        };
+    }
+};
+
+TEST(UringEngine, completion_may_submit) {
+    const auto engine = uring_engine(1);
+    const UniqueFd file = temp_file("x");
+    RepeatedOp op(*engine, 100);
+    op.kind = IoKind::sync_data;
+    op.fd = file.get();
+    engine->submit(op);
+    while (op.left > 0) engine->poll(IoEngine::kForever);
+    EXPECT_EQ(op.left, 0);
+}
+
+TEST(UringEngine, poll_of_a_ready_descriptor_completes_with_the_events) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd(1);
+    CountedOp op = poll_op(event.get(), POLLIN);
+    EXPECT_EQ(result_of(*engine, op), POLLIN);
+}
+
+TEST(UringEngine, poll_waits_until_the_descriptor_is_ready) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd();
+    CountedOp op = poll_op(event.get(), POLLIN);
+    engine->submit(op);
+    engine->poll(0);
+    EXPECT_EQ(op.completions, 0);
+    const std::jthread writer([&] { (void)::eventfd_write(event.get(), 1); });
+    finish(*engine, op);
+    EXPECT_EQ(op.result, POLLIN);
+}
+
+TEST(UringEngine, cancelled_poll_completes_once_as_cancelled) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd();
+    CountedOp op = poll_op(event.get(), POLLIN);
+    engine->submit(op);
+    engine->poll(0);
+    engine->cancel(op);
+    finish(*engine, op);
+    engine->poll(0);
+    EXPECT_EQ(op.result, -ECANCELED);
+    EXPECT_EQ(op.completions, 1);
+}
+
+TEST(UringEngine, poll_cancelled_before_it_reached_the_kernel_completes_as_cancelled) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd();
+    CountedOp op = poll_op(event.get(), POLLIN);
+    engine->submit(op);
+    engine->cancel(op);
+    EXPECT_EQ(op.completions, 0);
+    finish(*engine, op);
+    EXPECT_EQ(op.result, -ECANCELED);
+}
+
+TEST(UringEngine, cancel_finds_a_way_when_polls_fill_the_ring) {
+    const auto engine = uring_engine(1);
+    const UniqueFd event = make_eventfd();
+    std::vector<CountedOp> ops(10, poll_op(event.get(), POLLIN));
+    for (CountedOp& op : ops) engine->submit(op);
+    engine->poll(0);
+    for (CountedOp& op : ops) engine->cancel(op);
+    for (CountedOp& op : ops) finish(*engine, op);
+    EXPECT_TRUE(
+        std::ranges::all_of(ops, [](const CountedOp& op) { return op.result == -ECANCELED; }));
+    EXPECT_TRUE(std::ranges::all_of(ops, [](const CountedOp& op) { return op.completions == 1; }));
+}
+
+TEST(UringEngine, cancel_of_a_poll_that_became_ready_completes_once) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd();
+    for (int round = 0; round < 100; ++round) {
+        CountedOp op = poll_op(event.get(), POLLIN);
+        engine->submit(op);
+        engine->poll(0);
+        ASSERT_EQ(::eventfd_write(event.get(), 1), 0);
+        engine->cancel(op);
+        finish(*engine, op);
+        engine->poll(0);
+        EXPECT_TRUE(op.result == POLLIN || op.result == -ECANCELED) << op.result;
+        EXPECT_EQ(op.completions, 1);
+        eventfd_t count = 0;
+        ASSERT_EQ(::eventfd_read(event.get(), &count), 0);
+    }
+}
+
+TEST(UringEngine, wait_ends_at_its_deadline) {
+    const auto engine = uring_engine();
+    const std::uint64_t start = engine->now_ns();
+    engine->poll(start + 20 * kMillisecond);
+    const std::uint64_t waited = engine->now_ns() - start;
+    EXPECT_GE(waited, 20 * kMillisecond);
+    EXPECT_LT(waited, 2000 * kMillisecond);
+}
+
+TEST(UringEngine, deadline_is_waited_for_once_when_the_wait_also_submits) {
+    const auto engine = uring_engine();
+    const UniqueFd event = make_eventfd();
+    engine->poll(0);
+    CountedOp op = poll_op(event.get(), POLLIN);
+    engine->submit(op);
+    const std::uint64_t start = engine->now_ns();
+    engine->poll(start + 300 * kMillisecond);
+    EXPECT_LT(engine->now_ns() - start, 580 * kMillisecond);
+    engine->cancel(op);
+    finish(*engine, op);
+}
+
+TEST(UringEngine, deadline_in_the_past_does_not_wait) {
+    const auto engine = uring_engine();
+    engine->poll(1);
+    engine->poll(0);
+    SUCCEED();
+}
+
+TEST(UringEngine, wake_before_poll_is_not_lost) {
+    const auto engine = uring_engine();
+    engine->wake();
+    engine->poll(IoEngine::kForever);
+    SUCCEED();
+}
+
+TEST(UringEngine, wake_ends_a_wait) {
+    const auto engine = uring_engine();
+    const std::jthread waker([&] {
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        engine->wake();
+    });
+    engine->poll(IoEngine::kForever);
+    SUCCEED();
+}
+
+TEST(UringEngine, each_of_many_wakes_is_seen) {
+    const auto engine = uring_engine();
+    constexpr int kRounds = 20'000;
+    std::atomic<int> asked = 0;
+    std::atomic<int> seen = 0;
+    const std::jthread waker([&] {
+        for (int i = 1; i <= kRounds; ++i) {
+            asked.store(i);
+            engine->wake();
+            while (seen.load() < i) std::this_thread::yield();
+        }
+    });
+    while (seen.load() < kRounds) {
+        engine->poll(IoEngine::kForever);
+        seen.store(asked.load());
+    }
+    SUCCEED();
+}
+
+TEST(UringEngine, made_on_another_thread_belongs_to_the_one_that_polls) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("x");
+    std::int32_t result = -1;
+    std::thread owner([&] {
+        CountedOp op;
+        op.kind = IoKind::sync_data;
+        op.fd = file.get();
+        result = result_of(*engine, op);
+    });
+    owner.join();
+    EXPECT_EQ(result, 0);
+}
+
+TEST(UringEngine, signal_during_a_wait_only_ends_it) {
+    struct sigaction action{};
+    action.sa_handler = [](int) {};
+    struct sigaction before{};
+    ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
+    const auto engine = uring_engine();
+    const pthread_t owner = ::pthread_self();
+    std::atomic<bool> ended = false;
+    const std::jthread sender([&] {
+        while (!ended.load()) {
+            ::pthread_kill(owner, SIGUSR1);
+            std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        }
+    });
+    engine->poll(engine->now_ns() + 1000 * kMillisecond);
+    ended.store(true);
+    ::sigaction(SIGUSR1, &before, nullptr);
+    SUCCEED();
+}
+
+TEST(UringEngine, without_descriptors_the_error_says_what_and_why) {
+    rlimit before{};
+    ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const Outcome<std::unique_ptr<IoEngine>> engine = make_uring_engine();
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+    ASSERT_FALSE(engine.has_value());
+    EXPECT_EQ(engine.error().message,
+              "cannot make an eventfd: Too many open files: too many open files; try a larger "
+              "RLIMIT_NOFILE (ulimit -n)");
+}
+
+TEST(UringEngineDeathTest, too_many_segments_abort) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const auto engine = uring_engine();
+    std::string buffer(1, '-');
+    const std::vector<iovec> segments(kMaxSegments + 1, segment(buffer));
+    CountedOp op = transfer_op(IoKind::write, 0, 0, segments);
+    EXPECT_DEATH(engine->submit(op), "kMaxSegments");
+}
+
+TEST(UringEngineDeathTest, destroyed_with_an_operation_in_flight_aborts) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const UniqueFd event = make_eventfd();
+    CountedOp op = poll_op(event.get(), POLLIN);
+    EXPECT_DEATH(
+        {
+            const auto engine = uring_engine();
+            engine->submit(op);
+            engine->poll(0);
+        },
+        "in_flight_");
+}
+
+}  // namespace
+}  // namespace zbdkit
