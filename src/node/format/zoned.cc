@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/format/zoned.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "base/log.h"
+#include "base/text.h"
+#include "io/sync.h"
+#include "node/format/zoned_create.h"
+#include "node/format/zoned_store.h"
+#include "zone/zone_locks.h"
+#include "zone/zone_table.h"
+
+namespace zbdkit {
+namespace {
+
+using zoned::Word;
+using zoned::ZonedStore;
+
+constexpr std::array kOptions = {
+    OptionInfo{"read-only", "on|off", "open for reading only (default off)"},
+};
+
+/// How many zones of a RESET ALL share one commit.
+constexpr std::size_t kResetBatch = 1024;
+
+/// A reservation with the coroutine that waits for it to be resolved.
+struct PendingWrite {
+    ZoneReservation reservation;
+    AsyncEvent resolved;
+
+    PendingWrite() { reservation.owner = this; }
+};
+
+class ZonedNode final : public TranslatingNode {
+  public:
+    ZonedNode(std::unique_ptr<BlockNode> child, std::unique_ptr<ZonedStore> store)
+        : TranslatingNode("zoned", std::move(child)),
+          store_(std::move(store)),
+          table_(store_->superblock().geometry) {}
+
+    /// Fills the zone table from the store and finishes what a crash interrupted.
+    [[nodiscard]] Task<Outcome<void>> start(bool read_only);
+    [[nodiscard]] Task<Outcome<void>> close() override;
+
+  protected:
+    Task<Result<void>> do_submit(Request& request) override {
+        switch (request.op) {
+            case Op::read: return read(request);
+            case Op::write: return write(request);
+            case Op::append: return append(request);
+            case Op::flush: return store_->flush();
+            case Op::report_zones: return report(request);
+            case Op::zone_open: return act(ZoneAction::open, zone_of(request));
+            case Op::zone_close: return act(ZoneAction::close, zone_of(request));
+            case Op::zone_finish: return act(ZoneAction::finish, zone_of(request));
+            case Op::zone_reset: return act(ZoneAction::reset, zone_of(request));
+            case Op::zone_reset_all: return reset_all();
+            case Op::write_zeroes:
+            case Op::discard: break;
+        }
+        return unsupported();
+    }
+
+  private:
+    [[nodiscard]] const ZoneGeometry& geometry() const { return table_.geometry(); }
+    [[nodiscard]] ZoneIndex zone_of(const Request& request) const {
+        return geometry().zone_of(request.range.offset);
+    }
+    [[nodiscard]] ByteRange on_child(ByteRange range) const {
+        return {store_->layout().data_offset + range.offset, range.length};
+    }
+    [[nodiscard]] static Task<Result<void>> unsupported() {
+        co_return fail(Errc::not_supported, "a zoned image is written in order only");
+    }
+    [[nodiscard]] ByteRange piece_of(ByteRange range, std::uint64_t done) const;
+    [[nodiscard]] Task<Result<void>> transfer(Op op, ByteRange range, IoSegments segments);
+
+    [[nodiscard]] Task<Result<void>> read(Request& request);
+    [[nodiscard]] Task<Result<void>> read_piece(ByteRange range, IoSegments segments);
+
+    [[nodiscard]] Task<Result<void>> write(Request& request);
+    [[nodiscard]] Task<Result<void>> write_pieces(Request& request);
+    [[nodiscard]] Task<Result<void>> write_piece(ByteRange range, IoSegments segments);
+    [[nodiscard]] Result<void> check_write_range(ByteRange range) const;
+    [[nodiscard]] Task<Result<void>> append(Request& request);
+    struct Placement {
+        ZoneIndex zone{};
+        std::optional<std::uint64_t> at;  ///< nothing: at the write pointer
+    };
+    [[nodiscard]] Task<Result<std::uint64_t>> write_sequential(Placement placement,
+                                                               IoSegments segments);
+    void settle(ZoneTable::Ended ended, ZoneIndex zone);
+    [[nodiscard]] Task<void> wait_until_recovered(ZoneIndex zone);
+
+    [[nodiscard]] Task<Result<void>> report(Request& request);
+    [[nodiscard]] Task<Result<void>> act(ZoneAction action, ZoneIndex zone);
+    [[nodiscard]] Task<Result<void>> reset_all();
+    [[nodiscard]] Task<Result<void>> reset_batch(std::span<const ZoneIndex> zones);
+    [[nodiscard]] Task<Result<void>> reset_locked(std::span<const ZoneIndex> zones);
+    [[nodiscard]] Task<void> reclaim(ZoneIndex zone);
+
+    void set_node_info(bool read_only);
+
+    std::unique_ptr<ZonedStore> store_;
+    ZoneTable table_;
+    ZoneLocks locks_;
+    bool read_only_ = false;
+    /// Writers that wait for a zone to recover from a failed write.
+    std::unordered_map<std::uint32_t, WaitQueue> recovering_;
+};
+
+// --- Life ---------------------------------------------------------------------------------------
+
+void ZonedNode::set_node_info(bool read_only) {
+    const NodeInfo& below = child().info();
+    const zoned::Superblock& superblock = store_->superblock();
+    OpSet ops = {Op::read,       Op::write,       Op::flush,      Op::report_zones,  Op::zone_open,
+                 Op::zone_close, Op::zone_finish, Op::zone_reset, Op::zone_reset_all};
+    if (geometry().max_append_bytes != 0) ops.add(Op::append);
+    set_info({.size = geometry().device_size,
+              .block_size = superblock.block_size,
+              .physical_block_size = geometry().write_granularity,
+              .memory_alignment = below.memory_alignment,
+              .read_only = read_only,
+              .ops = ops,
+              .zones = geometry()});
+}
+
+Task<Outcome<void>> ZonedNode::start(bool read_only) {
+    read_only_ = read_only;
+    set_node_info(read_only);
+    const auto over_limits = store_->recovery() == zoned::Recovery::power_loss
+                                 ? ZoneTable::OverLimits::allowed
+                                 : ZoneTable::OverLimits::refused;
+    std::vector<ZoneIndex> to_reclaim;
+    for (std::uint32_t number = 0; number < geometry().zone_count(); ++number) {
+        const ZoneIndex zone{number};
+        const Result<Word> word = store_->word(zone);
+        Result<void> loaded;
+        if (word) loaded = table_.load(zone, word->record, over_limits);
+        if (!word || !loaded) {
+            co_return failure(fmt::format("'{}' is damaged: zone {}", describe(), number),
+                              word ? loaded.error() : word.error());
+        }
+        if (word->reclaim_pending) to_reclaim.push_back(zone);
+    }
+    if (read_only) co_return Outcome<void>{};
+    constexpr auto changed = [](void* context, ZoneIndex zone, const ZoneRecord& record) {
+        static_cast<ZonedNode*>(context)->store_->put(zone, {.record = record});
+    };
+    table_.set_observer(changed, this);
+    for (const ZoneIndex zone : to_reclaim) co_await reclaim(zone);
+    co_return Outcome<void>{};
+}
+
+Task<Outcome<void>> ZonedNode::close() {
+    Outcome<void> stored;
+    if (!read_only_) stored = co_await store_->close();
+    Outcome<void> closed = co_await child().close();
+    co_return stored ? std::move(closed) : std::move(stored);
+}
+
+Task<Result<void>> ZonedNode::transfer(Op op, ByteRange range, IoSegments segments) {
+    Request request{.op = op, .range = on_child(range), .segments = segments};
+    const Result<void> result = co_await child().submit(request);
+    co_return result;
+}
+
+// --- Reads --------------------------------------------------------------------------------------
+
+/// The part of `range` from byte `done` of it on that lies in one zone.
+ByteRange ZonedNode::piece_of(ByteRange range, std::uint64_t done) const {
+    const std::uint64_t offset = range.offset + done;
+    const ZoneIndex zone = geometry().zone_of(offset);
+    const std::uint64_t zone_end = geometry().start_of(zone) + geometry().length_of(zone);
+    return {offset, std::min(range.end(), zone_end) - offset};
+}
+
+Task<Result<void>> ZonedNode::read(Request& request) {
+    if (request.range.length == 0) co_return Result<void>{};
+    co_await ok(table_.check_read(request.range));
+    const ByteRange first = piece_of(request.range, 0);
+    if (first == request.range) co_return co_await read_piece(first, request.segments);
+    for (std::uint64_t done = 0; done < request.range.length;) {
+        const ByteRange piece = piece_of(request.range, done);
+        const IoVector segments = slice(request.segments, {done, piece.length});
+        co_await ok(read_piece(piece, segments));
+        done += piece.length;
+    }
+    co_return Result<void>{};
+}
+
+/// A read within one zone: what lies beyond the zone's data is zeroes, and the child is not asked.
+Task<Result<void>> ZonedNode::read_piece(ByteRange range, IoSegments segments) {
+    const std::uint64_t readable_end = table_.readable_end(geometry().zone_of(range.offset));
+    if (range.end() <= readable_end) co_return co_await transfer(Op::read, range, segments);
+    const std::uint64_t there =
+        readable_end > range.offset ? readable_end - range.offset : std::uint64_t{0};
+    fill(segments, {there, range.length - there}, std::byte{0});
+    if (there == 0) co_return Result<void>{};
+    const IoVector data = slice(segments, {0, there});
+    const ByteRange piece = {range.offset, there};
+    co_return co_await transfer(Op::read, piece, data);
+}
+
+// --- Writes -------------------------------------------------------------------------------------
+
+/// A write that touches a sequential-write-required zone stays within it. [D35]
+Result<void> ZonedNode::check_write_range(ByteRange range) const {
+    const ZoneIndex first = geometry().zone_of(range.offset);
+    const ZoneIndex last = geometry().zone_of(range.end() - 1);
+    if (first == last || geometry().model == ZoneModel::host_aware ||
+        to_number(last) < geometry().conventional_zones) {
+        return {};
+    }
+    return fail(Errc::zone_invalid, "the write crosses the border of a sequential zone");
+}
+
+Task<Result<void>> ZonedNode::write(Request& request) {
+    if (request.range.length == 0) co_return Result<void>{};
+    co_await ok(check_write_range(request.range));
+    const ByteRange first = piece_of(request.range, 0);
+    if (first == request.range) {
+        co_await ok(write_piece(first, request.segments));
+    } else {
+        co_await ok(write_pieces(request));
+    }
+    if (request.fua) co_await ok(store_->flush());
+    co_return Result<void>{};
+}
+
+/// A write over the borders of conventional or sequential-preferred zones.
+Task<Result<void>> ZonedNode::write_pieces(Request& request) {
+    for (std::uint64_t done = 0; done < request.range.length;) {
+        const ByteRange piece = piece_of(request.range, done);
+        const IoVector segments = slice(request.segments, {done, piece.length});
+        co_await ok(write_piece(piece, segments));
+        done += piece.length;
+    }
+    co_return Result<void>{};
+}
+
+/// A write within one zone.
+Task<Result<void>> ZonedNode::write_piece(ByteRange range, IoSegments segments) {
+    const ZoneIndex zone = geometry().zone_of(range.offset);
+    if (geometry().type_of(zone) == ZoneType::conventional) {
+        if (table_.state(zone) != ZoneState::not_write_pointer) {
+            co_return fail(Errc::zone_invalid, "the zone is read-only or offline");
+        }
+        co_return co_await transfer(Op::write, range, segments);
+    }
+    const Placement placement = {.zone = zone, .at = range.offset};
+    co_await ok(write_sequential(placement, segments));
+    co_return Result<void>{};
+}
+
+Task<Result<void>> ZonedNode::append(Request& request) {
+    if (request.range.length == 0) co_return fail(Errc::zone_invalid, "an append of no bytes");
+    const Placement placement = {.zone = geometry().zone_of(request.range.offset), .at = {}};
+    request.append_offset = co_await ok(write_sequential(placement, request.segments));
+    if (request.fua) co_await ok(store_->flush());
+    co_return Result<void>{};
+}
+
+/// Reserve, write, publish in order. An append that an earlier failed write displaced is placed
+/// again; a positioned write cannot be.
+/// @return absolute byte where the data is
+Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoSegments segments) {
+    const ZoneIndex zone = placement.zone;
+    const std::uint64_t length = total_length(segments);
+    const ZoneLocks::Guard guard = co_await locks_.shared(zone);
+    while (true) {
+        while (table_.is_recovering(zone)) co_await wait_until_recovered(zone);
+        PendingWrite pending;
+        ZoneReservation& reservation = pending.reservation;
+        co_await ok(table_.reserve(reservation, zone, placement.at, length));
+        const Result<void> written = co_await transfer(Op::write, reservation.range, segments);
+        settle(written ? table_.landed(reservation) : table_.failed(reservation), zone);
+        if (reservation.phase == ZoneReservation::Phase::landed) co_await pending.resolved.wait();
+        switch (reservation.phase) {
+            case ZoneReservation::Phase::published: co_return reservation.range.offset;
+            case ZoneReservation::Phase::failed: co_return std::unexpected(written.error());
+            case ZoneReservation::Phase::displaced:
+            case ZoneReservation::Phase::idle:
+            case ZoneReservation::Phase::writing:
+            case ZoneReservation::Phase::landed: break;
+        }
+        if (placement.at) {
+            co_return fail(Errc::zone_unaligned_wp, "an earlier write of the zone failed");
+        }
+    }
+}
+
+/// Tells everyone whom an ended write concerns.
+void ZonedNode::settle(ZoneTable::Ended ended, ZoneIndex zone) {
+    while (!ended.resolved.empty()) {
+        ZoneReservation& reservation = ended.resolved.front();
+        ended.resolved.pop_front();
+        static_cast<PendingWrite*>(reservation.owner)->resolved.set();
+    }
+    if (!ended.recovered) return;
+    const auto waiters = recovering_.find(to_number(zone));
+    if (waiters != recovering_.end()) waiters->second.wake_all();
+}
+
+Task<void> ZonedNode::wait_until_recovered(ZoneIndex zone) {
+    // The queue stays for the next time: failures are rare and zones that fail are few.
+    WaitQueue& waiters = recovering_[to_number(zone)];
+    co_await waiters.wait();
+}
+
+// --- Zones --------------------------------------------------------------------------------------
+
+Task<Result<void>> ZonedNode::report(Request& request) {
+    const std::uint32_t first = to_number(geometry().zone_of(request.range.offset));
+    const std::uint64_t left = geometry().zone_count() - first;
+    const auto count =
+        static_cast<std::uint32_t>(std::min<std::uint64_t>(left, request.zones.size()));
+    for (std::uint32_t i = 0; i < count; ++i) {
+        request.zones[i] = table_.describe(ZoneIndex(first + i));
+    }
+    request.zones_reported = count;
+    co_return Result<void>{};
+}
+
+/// Check, do, record: the zone is quiet meanwhile.
+Task<Result<void>> ZonedNode::act(ZoneAction action, ZoneIndex zone) {
+    const ZoneLocks::Guard guard = co_await locks_.exclusive(zone);
+    const std::optional<ZoneRecord> record = co_await ok(table_.check(action, zone));
+    if (!record) co_return Result<void>{};
+    if (action == ZoneAction::reset) co_return co_await reset_locked(std::span(&zone, 1));
+    if (action != ZoneAction::open) {
+        // An open does not outlive a power loss, so it needs no commit. [crash contract, 2 and 5]
+        const ZonedStore::Change change = {.zone = zone, .word = {.record = *record}};
+        co_await ok(store_->commit(std::span(&change, 1)));
+    }
+    table_.record(zone, *record);
+    co_return Result<void>{};
+}
+
+/// In batches of zones that share one commit, in rising order as everybody locks them.
+Task<Result<void>> ZonedNode::reset_all() {
+    const std::vector<ZoneIndex> zones = table_.zones_to_reset();
+    std::span<const ZoneIndex> left = zones;
+    while (!left.empty()) {
+        const auto batch = left.first(std::min(left.size(), kResetBatch));
+        co_await ok(reset_batch(batch));
+        left = left.subspan(batch.size());
+    }
+    co_return Result<void>{};
+}
+
+Task<Result<void>> ZonedNode::reset_batch(std::span<const ZoneIndex> zones) {
+    std::vector<ZoneLocks::Guard> guards;
+    std::vector<ZoneIndex> changing;
+    for (const ZoneIndex zone : zones) {
+        ZoneLocks::Guard guard = co_await locks_.exclusive(zone);
+        guards.push_back(std::move(guard));
+        // A zone that wore out meanwhile is skipped, like one that was worn out before. [D27]
+        const Result<std::optional<ZoneRecord>> record = table_.check(ZoneAction::reset, zone);
+        if (record && *record) changing.push_back(zone);
+    }
+    co_return co_await reset_locked(changing);
+}
+
+/// Empties zones that the caller holds exclusively and has checked: committed before the first
+/// reuse, punched out only after the commit. [crash contract]
+Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
+    constexpr ZoneRecord kEmpty = {.state = ZoneState::empty, .data_end = 0};
+    std::vector<ZonedStore::Change> changes;
+    for (const ZoneIndex zone : zones) {
+        const bool had_data = table_.record_of(zone).data_end != 0;
+        changes.push_back({.zone = zone, .word = {.record = kEmpty, .reclaim_pending = had_data}});
+    }
+    co_await ok(store_->commit(changes));
+    for (const ZonedStore::Change& change : changes) {
+        table_.record(change.zone, kEmpty);
+        if (change.word.reclaim_pending) co_await reclaim(change.zone);
+    }
+    co_return Result<void>{};
+}
+
+/// Gives the space of a zone that was reset back to the storage below. Until that is done the
+/// zone's word says so.
+Task<void> ZonedNode::reclaim(ZoneIndex zone) {
+    store_->put(zone, {.record = table_.record_of(zone), .reclaim_pending = true});
+    // Beyond the data of a sequential-write-required zone the child is never read, so anything may
+    // be left there; a sequential-write-preferred zone may have holes, which must read as zeroes.
+    const bool is_preferred = geometry().type_of(zone) == ZoneType::sequential_preferred;
+    Request request =
+        range_request(is_preferred ? Op::write_zeroes : Op::discard,
+                      on_child({geometry().start_of(zone), geometry().capacity_of(zone)}));
+    const Result<void> punched = co_await child().submit(request);
+    if (!punched && punched.error().code != Errc::not_supported) {
+        spdlog::warn("'{}': cannot free the space of zone {}, which was reset: {}", describe(),
+                     to_number(zone), zbdkit::describe(punched.error()));
+    }
+    if (!punched && is_preferred) {
+        table_.degrade(zone, ZoneState::read_only);
+        co_return;
+    }
+    store_->put(zone, {.record = table_.record_of(zone)});
+}
+
+Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,
+                                                     const OptionValues& options,
+                                                     std::unique_ptr<BlockNode> child) {
+    const bool read_only = co_await ok(options.flag("read-only", child->info().read_only));
+    if (child->info().zones.is_zoned()) {
+        co_return failure(fmt::format("format 'zoned' makes zones on ordinary storage; '{}' is "
+                                      "zoned already",
+                                      child->describe()),
+                          Errc::not_supported);
+    }
+    if (child->info().read_only && !read_only) {
+        co_return failure(fmt::format("'{}' is read-only: expected read-only=on for the zoned "
+                                      "format too",
+                                      child->describe()),
+                          Errc::read_only);
+    }
+    if (child->info().block_size > zoned::kPageSize) {
+        co_return failure(fmt::format("'{}' has blocks of {}: at most 4 KiB can carry an image",
+                                      child->describe(), child->info().block_size),
+                          Errc::not_supported);
+    }
+    const zoned::Uuid boot_id = co_await ok(zoned::host_boot_id());
+    const ZonedStore::OpenOptions store_options = {.read_only = read_only, .boot_id = boot_id};
+    std::unique_ptr<ZonedStore> store = co_await ok(ZonedStore::open(*child, store_options));
+    if (store->superblock().block_size < child->info().block_size) {
+        co_return failure(fmt::format("'{}' has blocks of {}, the image in it of {}: expected "
+                                      "cache.direct=off",
+                                      child->describe(), child->info().block_size,
+                                      store->superblock().block_size),
+                          Errc::not_supported);
+    }
+    auto node = std::make_unique<ZonedNode>(std::move(child), std::move(store));
+    co_await ok(node->start(read_only));
+    co_return std::unique_ptr<BlockNode>(std::move(node));
+}
+
+}  // namespace
+
+const DriverInfo kZonedDriver = {"zoned", DriverKind::format,
+                                 "a persistent zoned device on ordinary storage", kOptions,
+                                 open_zoned};
+
+}  // namespace zbdkit

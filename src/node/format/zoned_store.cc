@@ -1,0 +1,385 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/format/zoned_store.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/text.h"
+
+namespace zbdkit::zoned {
+namespace {
+
+/// Commit pages are read this many at a time, both slots.
+constexpr std::uint32_t kPagesPerRead = 128;
+
+Task<Result<void>> read_bytes(BlockNode& child, std::uint64_t offset, MutableBytes to) {
+    const iovec segment = segment_of(to);
+    Request request = read_request({offset, to.size()}, IoSegments(&segment, 1));
+    const Result<void> result = co_await child.submit(request);
+    co_return result;
+}
+
+Task<Result<void>> write_bytes(BlockNode& child, std::uint64_t offset, MutableBytes from) {
+    const iovec segment = segment_of(from);
+    Request request = write_request({offset, from.size()}, IoSegments(&segment, 1));
+    const Result<void> result = co_await child.submit(request);
+    co_return result;
+}
+
+/// What a zone is after the power went: like a drive, nothing is open. [crash contract, 5]
+Word after_power_loss(Word word) {
+    switch (word.record.state) {
+        case ZoneState::implicit_open:
+        case ZoneState::explicit_open:
+        case ZoneState::closed:
+            word.record.state = word.record.data_end == 0 ? ZoneState::empty : ZoneState::closed;
+            break;
+        case ZoneState::not_write_pointer:
+        case ZoneState::empty:
+        case ZoneState::full:
+        case ZoneState::read_only:
+        case ZoneState::offline: break;
+    }
+    return word;
+}
+
+}  // namespace
+
+const char* recovery_name(Recovery recovery) {
+    switch (recovery) {
+        case Recovery::clean: return "clean";
+        case Recovery::daemon_death: return "recovered from the live table";
+        case Recovery::power_loss: return "recovered from the commit pages";
+    }
+    return "unknown";
+}
+
+Outcome<Uuid> host_boot_id() {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string text;
+    std::getline(file, text);
+    std::erase(text, '-');
+    Uuid id{};
+    if (text.size() != 2 * id.size()) {
+        return failure("cannot read this boot's id from /proc/sys/kernel/random/boot_id");
+    }
+    for (std::size_t i = 0; i < id.size(); ++i) {
+        const std::string digits = text.substr(2 * i, 2);
+        id.at(i) = std::byte(static_cast<unsigned char>(std::stoi(digits, nullptr, 16)));
+    }
+    return id;
+}
+
+Task<Outcome<Superblock>> read_superblock(BlockNode& child) {
+    if (child.info().size < kSecondSuperblockOffset + kPageSize) {
+        co_return failure(fmt::format("'{}' is no zbdkit image: it has {}, less than the metadata "
+                                      "of one",
+                                      child.describe(), format_size(child.info().size)),
+                          Errc::corrupt);
+    }
+    Outcome<Superblock> best = failure("");
+    SuperblockFault fault = SuperblockFault::not_an_image;
+    AlignedBuffer buffer(kPageSize);
+    constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
+    for (const std::uint64_t offset : kCopies) {
+        const Result<void> read = co_await read_bytes(child, offset, buffer.bytes());
+        if (!read)
+            co_return failure(fmt::format("cannot read '{}'", child.describe()), read.error());
+        const auto superblock = decode_superblock(buffer.bytes());
+        if (!superblock) {
+            // The worse news of the two copies is told: damage rather than "no image".
+            if (superblock.error() != SuperblockFault::not_an_image) fault = superblock.error();
+        } else if (!best || superblock->sequence > best->sequence) {
+            best = *superblock;
+        }
+    }
+    if (!best) {
+        co_return failure(fmt::format("'{}' cannot be opened as a zoned image: {}",
+                                      child.describe(), superblock_fault_text(fault)),
+                          Errc::corrupt);
+    }
+    co_return best;
+}
+
+// --- Opening ------------------------------------------------------------------------------------
+
+Task<Outcome<std::unique_ptr<ZonedStore>>> ZonedStore::open(BlockNode& child,
+                                                            const OpenOptions& options) {
+    std::unique_ptr<ZonedStore> store(new ZonedStore(child));
+    co_await ok(store->load(options));
+    co_return store;
+}
+
+Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
+    superblock_ = co_await ok(read_superblock(child_));
+    layout_ = layout_of(superblock_.geometry);
+    if (layout_.image_size > child_.info().size) {
+        co_return failure(fmt::format("'{}' is truncated: it has {} bytes, its superblock says {}",
+                                      child_.describe(), child_.info().size, layout_.image_size),
+                          Errc::corrupt);
+    }
+    if (!options.read_only && superblock_.read_only_features != 0) {
+        co_return failure(fmt::format("'{}' uses features of a later version that this zbdkit can "
+                                      "only read: expected read-only=on",
+                                      child_.describe()),
+                          Errc::read_only);
+    }
+    if (superblock_.condition == Condition::in_use) {
+        recovery_ =
+            superblock_.boot_id == options.boot_id ? Recovery::daemon_death : Recovery::power_loss;
+    }
+    const std::vector<std::uint64_t> committed = co_await ok(read_commit_pages());
+    co_await ok(map_live_table(options.read_only));
+    co_await ok(adopt(committed));
+    if (options.read_only) co_return Outcome<void>{};
+    superblock_.condition = Condition::in_use;
+    superblock_.boot_id = options.boot_id;
+    co_return co_await write_superblock();
+}
+
+Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
+    const ZoneGeometry& geometry = superblock_.geometry;
+    std::vector<std::uint64_t> words(geometry.zone_count());
+    pages_.resize(layout_.page_count);
+    AlignedBuffer buffer(std::size_t{kPagesPerRead} * kSlots * kPageSize);
+    for (std::uint32_t first = 0; first < layout_.page_count; first += kPagesPerRead) {
+        const std::uint32_t count = std::min(kPagesPerRead, layout_.page_count - first);
+        const MutableBytes chunk = buffer.bytes().first(std::size_t{count} * kSlots * kPageSize);
+        const Result<void> read = co_await read_bytes(child_, layout_.slot_offset(first, 0), chunk);
+        if (!read) {
+            co_return failure(fmt::format("cannot read the zone states of '{}'", child_.describe()),
+                              read.error());
+        }
+        for (std::uint32_t page = first; page < first + count; ++page) {
+            const std::uint32_t entries = entries_of_page(geometry, page);
+            PageMeta& meta = pages_.at(page);
+            for (std::uint8_t slot = 0; slot < kSlots; ++slot) {
+                const std::size_t at = (std::size_t{page - first} * kSlots + slot) * kPageSize;
+                const Result<CommitPage> commit = decode_commit_page(
+                    chunk.subspan(at, kPageSize), superblock_.uuid, page, entries);
+                if (!commit || commit->sequence <= meta.sequence) continue;
+                meta = {.sequence = commit->sequence, .slot = slot};
+                std::copy_n(commit->words.begin(), entries,
+                            words.begin() + std::ptrdiff_t{page} * kZonesPerPage);
+            }
+            if (meta.sequence == 0) {
+                co_return failure(
+                    fmt::format("'{}' is damaged: both copies of commit page {} (zones {} to {}) "
+                                "are unreadable",
+                                child_.describe(), page, page * kZonesPerPage,
+                                page * kZonesPerPage + entries - 1),
+                    Errc::corrupt);
+            }
+        }
+    }
+    co_return words;
+}
+
+Task<Outcome<void>> ZonedStore::map_live_table(bool read_only) {
+    const ByteRange range = {layout_.live_table_offset, layout_.live_table_length};
+    if (!read_only) {
+        Result<NodeMapping> mapping = child_.map(range);
+        if (!mapping) {
+            co_return failure(fmt::format("format 'zoned' needs storage that can be mapped into "
+                                          "memory; driver '{}' of '{}' cannot",
+                                          child_.driver(), child_.describe()),
+                              mapping.error());
+        }
+        mapping_ = std::move(*mapping);
+        live_ = mapping_.bytes();
+        co_return Outcome<void>{};
+    }
+    copy_ = AlignedBuffer(range.length);
+    live_ = copy_.bytes();
+    const Result<void> read = co_await read_bytes(child_, range.offset, live_);
+    if (!read) {
+        co_return failure(fmt::format("cannot read the live table of '{}'", child_.describe()),
+                          read.error());
+    }
+    co_return Outcome<void>{};
+}
+
+/// Fills the live table from what counts.
+Outcome<void> ZonedStore::adopt(const std::vector<std::uint64_t>& committed) {
+    for (std::uint32_t zone = 0; zone < committed.size(); ++zone) {
+        const bool from_live = recovery_ == Recovery::daemon_death;
+        const std::uint64_t found = from_live ? bits_of(zone) : committed[zone];
+        const Result<Word> word = decode_word(found);
+        if (!word) {
+            return failure(fmt::format("'{}' is damaged: zone {} in the {}", child_.describe(),
+                                       zone, from_live ? "live table" : "commit pages"),
+                           word.error());
+        }
+        const std::uint64_t bits =
+            recovery_ == Recovery::power_loss ? encode_word(after_power_loss(*word)) : found;
+        if (bits != bits_of(zone)) set_bits(zone, bits);
+        if (bits != committed[zone]) mark_dirty(zone);
+    }
+    return {};
+}
+
+Task<Outcome<void>> ZonedStore::write_superblock() {
+    ++superblock_.sequence;
+    AlignedBuffer buffer(kPageSize);
+    const Page page = encode_superblock(superblock_);
+    std::ranges::copy(page, buffer.bytes().begin());
+    constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
+    // One copy is durable before the other is touched.
+    for (const std::uint64_t offset : kCopies) {
+        Result<void> step = co_await write_bytes(child_, offset, buffer.bytes());
+        if (step) step = co_await sync_child();
+        if (!step) {
+            co_return failure(fmt::format("cannot write the superblock of '{}'", child_.describe()),
+                              step.error());
+        }
+    }
+    co_return Outcome<void>{};
+}
+
+// --- Words --------------------------------------------------------------------------------------
+
+std::uint64_t ZonedStore::bits_of(std::uint32_t zone) const {
+    return load_le<std::uint64_t>(live_.data() + std::size_t{zone} * sizeof(std::uint64_t));
+}
+
+void ZonedStore::set_bits(std::uint32_t zone, std::uint64_t bits) {
+    store_le(live_.data() + std::size_t{zone} * sizeof bits, bits);
+}
+
+void ZonedStore::mark_dirty(std::uint32_t zone) {
+    const std::uint32_t page = zone / kZonesPerPage;
+    if (std::exchange(pages_.at(page).dirty, true)) return;
+    dirty_pages_.push_back(page);
+}
+
+Result<Word> ZonedStore::word(ZoneIndex zone) const {
+    return decode_word(bits_of(to_number(zone)));
+}
+
+void ZonedStore::put(ZoneIndex zone, const Word& word) {
+    set_bits(to_number(zone), encode_word(word));
+    mark_dirty(to_number(zone));
+}
+
+// --- Rounds -------------------------------------------------------------------------------------
+
+ZonedStore::Round& ZonedStore::next_round() {
+    if (!next_) next_ = std::make_shared<Round>();  // shared by the round's runner and its waiters
+    return *next_;
+}
+
+Task<Result<void>> ZonedStore::flush() {
+    static_cast<void>(next_round());
+    return wait_for(next_);
+}
+
+Task<Result<void>> ZonedStore::commit(std::span<const Change> changes) {
+    std::vector<Change>& staged = next_round().changes;
+    staged.insert(staged.end(), changes.begin(), changes.end());
+    return wait_for(next_);
+}
+
+Task<Result<void>> ZonedStore::wait_for(std::shared_ptr<Round> round) {
+    if (!running_) rounds_.spawn(run_rounds());
+    co_await round->done.wait();
+    co_return round->result;
+}
+
+Task<void> ZonedStore::run_rounds() {
+    running_ = true;
+    while (next_) {
+        const std::shared_ptr<Round> round = std::exchange(next_, nullptr);
+        round->result = co_await run(*round);
+        round->done.set();
+    }
+    running_ = false;
+}
+
+std::vector<std::uint32_t> ZonedStore::take_dirty_pages() {
+    for (const std::uint32_t page : dirty_pages_) pages_.at(page).dirty = false;
+    return std::exchange(dirty_pages_, {});
+}
+
+/// The commit pages as the round writes them: the live words, and the round's changes over them.
+AlignedBuffer ZonedStore::images_of(std::span<const std::uint32_t> pages,
+                                    const Round& round) const {
+    AlignedBuffer images(pages.size() * kPageSize);
+    std::unordered_map<std::uint32_t, std::uint64_t> changed;
+    for (const Change& change : round.changes) {
+        changed[to_number(change.zone)] = encode_word(change.word);
+    }
+    for (std::size_t i = 0; i < pages.size(); ++i) {
+        CommitPage commit{.index = pages[i],
+                          .sequence = pages_.at(pages[i]).sequence + 1,
+                          .uuid = superblock_.uuid,
+                          .entry_count = entries_of_page(superblock_.geometry, pages[i])};
+        for (std::uint32_t entry = 0; entry < commit.entry_count; ++entry) {
+            const std::uint32_t zone = pages[i] * kZonesPerPage + entry;
+            const auto change = changed.find(zone);
+            commit.words.at(entry) = change == changed.end() ? bits_of(zone) : change->second;
+        }
+        const Page page = encode_commit_page(commit);
+        std::ranges::copy(page, images.bytes().subspan(i * kPageSize).begin());
+    }
+    return images;
+}
+
+Task<Result<void>> ZonedStore::sync_child() {
+    Request request = flush_request();
+    const Result<void> result = co_await child_.submit(request);
+    if (!result) sync_failed_ = true;
+    co_return result;
+}
+
+Task<Result<void>> ZonedStore::run(Round& round) {
+    if (sync_failed_) {
+        co_return fail(Errc::io, "an earlier sync of the image failed: it must be opened again");
+    }
+    for (const Change& change : round.changes) mark_dirty(to_number(change.zone));
+    // The images are made before the data is synced: they cover only what was complete by then.
+    const std::vector<std::uint32_t> pages = take_dirty_pages();
+    AlignedBuffer images = images_of(pages, round);
+    Result<void> result = co_await sync_child();
+    for (std::size_t i = 0; i < pages.size() && result; ++i) {
+        const auto other_slot = static_cast<std::uint8_t>(1 - pages_.at(pages[i]).slot);
+        result = co_await write_bytes(child_, layout_.slot_offset(pages[i], other_slot),
+                                      images.bytes().subspan(i * kPageSize, kPageSize));
+    }
+    if (result && !pages.empty()) result = co_await sync_child();
+    for (const std::uint32_t page : pages) {
+        if (!result) {
+            mark_dirty(page * kZonesPerPage);
+            continue;
+        }
+        PageMeta& meta = pages_.at(page);
+        meta.slot = static_cast<std::uint8_t>(1 - meta.slot);
+        ++meta.sequence;
+    }
+    if (result) {
+        for (const Change& change : round.changes) {
+            set_bits(to_number(change.zone), encode_word(change.word));
+        }
+    }
+    co_return result;
+}
+
+Task<Outcome<void>> ZonedStore::close() {
+    const Result<void> flushed = co_await flush();
+    co_await rounds_.join();
+    if (!flushed) {
+        co_return failure(fmt::format("'{}' is left marked as in use", child_.describe()),
+                          flushed.error());
+    }
+    superblock_.condition = Condition::clean;
+    superblock_.boot_id = {};
+    co_return co_await write_superblock();
+}
+
+}  // namespace zbdkit::zoned

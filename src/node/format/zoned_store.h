@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// ZonedStore: what a zoned image remembers of its zones, and how that becomes durable.
+//   live table    a word a zone in memory shared with the file: put() is one store, and after the
+//                 daemon alone died the words are all there;
+//   commit pages  what counts after power loss: written by rounds of
+//                   sync data -> write the changed pages to their older slots -> sync.
+// flush() and commit() join the next round, so that all who wait at a moment share its two syncs.
+// At open the condition of the image says which of the two counts. One reactor.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "block/node.h"
+#include "io/scope.h"
+#include "io/sync.h"
+#include "io/task.h"
+#include "node/format/zoned_header.h"
+
+namespace zbdkit::zoned {
+
+/// How the zone states were found at open.
+enum class Recovery : std::uint8_t {
+    clean,         ///< closed in good order: commit pages
+    daemon_death,  ///< in use, same boot of the host: live table
+    power_loss,    ///< in use, another boot: commit pages; open zones are closed now
+};
+[[nodiscard]] const char* recovery_name(Recovery recovery);
+
+/// The id of this boot of the host. Errors: the kernel does not tell it.
+[[nodiscard]] Outcome<Uuid> host_boot_id();
+
+/// Reads the superblock: the valid copy with the higher sequence.
+/// Errors: no copy is usable; the message says why and names `child`.
+[[nodiscard]] Task<Outcome<Superblock>> read_superblock(BlockNode& child);
+
+class ZonedStore {
+  public:
+    struct OpenOptions {
+        bool read_only = false;  ///< nothing is written; the states are a copy
+        Uuid boot_id{};
+    };
+
+    /// Reads and checks all metadata and, unless read-only, marks the image as in use.
+    /// @param child  outlives the store
+    /// Errors: messages that name the image and what is wrong with it.
+    [[nodiscard]] static Task<Outcome<std::unique_ptr<ZonedStore>>> open(
+        BlockNode& child, const OpenOptions& options);
+    ZonedStore(const ZonedStore&) = delete;
+    ZonedStore& operator=(const ZonedStore&) = delete;
+    ~ZonedStore() = default;
+
+    [[nodiscard]] const Superblock& superblock() const { return superblock_; }
+    [[nodiscard]] const Layout& layout() const { return layout_; }
+    [[nodiscard]] Recovery recovery() const { return recovery_; }
+
+    /// Errors: corrupt.
+    [[nodiscard]] Result<Word> word(ZoneIndex zone) const;
+
+    /// Changes a zone's word in the live table. Durable with the next flush().
+    void put(ZoneIndex zone, const Word& word);
+
+    /// Makes everything durable that was completed before the call: data, and the words over it.
+    /// Errors: what the child says; after a failed sync every later call fails too, because the
+    /// host may have dropped what it could not write.
+    [[nodiscard]] Task<Result<void>> flush();
+
+    struct Change {
+        ZoneIndex zone{};
+        Word word;
+    };
+    /// Makes changes of zones durable, all or none of them acknowledged, and only then part of the
+    /// live table, before any later round can begin.
+    /// Errors: as flush(); the live table is unchanged then.
+    [[nodiscard]] Task<Result<void>> commit(std::span<const Change> changes);
+
+    /// Flushes and marks the image as clean.
+    [[nodiscard]] Task<Outcome<void>> close();
+
+  private:
+    struct PageMeta {
+        std::uint64_t sequence = 0;
+        std::uint8_t slot = 0;  ///< the one that counts; the other is written next
+        bool dirty = false;
+    };
+    /// Those who wait for the same two syncs.
+    struct Round {
+        std::vector<Change> changes;
+        AsyncEvent done;
+        Result<void> result;
+    };
+
+    explicit ZonedStore(BlockNode& child) : child_(child) {}
+
+    [[nodiscard]] Task<Outcome<void>> load(OpenOptions options);
+    [[nodiscard]] Task<Outcome<void>> map_live_table(bool read_only);
+    [[nodiscard]] Task<Outcome<std::vector<std::uint64_t>>> read_commit_pages();
+    [[nodiscard]] Outcome<void> adopt(const std::vector<std::uint64_t>& committed);
+    [[nodiscard]] Task<Outcome<void>> write_superblock();
+
+    [[nodiscard]] std::uint64_t bits_of(std::uint32_t zone) const;
+    void set_bits(std::uint32_t zone, std::uint64_t bits);
+    void mark_dirty(std::uint32_t zone);
+
+    [[nodiscard]] Round& next_round();
+    [[nodiscard]] Task<Result<void>> wait_for(std::shared_ptr<Round> round);
+    [[nodiscard]] Task<void> run_rounds();
+    [[nodiscard]] Task<Result<void>> run(Round& round);
+    [[nodiscard]] std::vector<std::uint32_t> take_dirty_pages();
+    [[nodiscard]] AlignedBuffer images_of(std::span<const std::uint32_t> pages,
+                                          const Round& round) const;
+    [[nodiscard]] Task<Result<void>> sync_child();
+
+    BlockNode& child_;
+    Superblock superblock_;
+    Layout layout_;
+    Recovery recovery_ = Recovery::clean;
+
+    NodeMapping mapping_;
+    AlignedBuffer copy_;  ///< instead of the mapping when read-only
+    MutableBytes live_;
+
+    std::vector<PageMeta> pages_;
+    std::vector<std::uint32_t> dirty_pages_;
+
+    std::shared_ptr<Round> next_;
+    bool running_ = false;
+    bool sync_failed_ = false;
+    TaskScope rounds_;
+};
+
+}  // namespace zbdkit::zoned

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/protocol/memory.h"
+
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+#include "base/text.h"
+
+namespace zbdkit {
+namespace {
+
+constexpr std::array kOptions = {
+    OptionInfo{"size", "SIZE", "size of the storage"},
+};
+
+constexpr std::uint64_t kPageSize = 4096;
+
+/// Anonymous memory that takes up room only where it was written.
+class Mapping {
+  public:
+    Mapping() = default;
+    explicit Mapping(MutableBytes bytes) : bytes_(bytes) {}
+    Mapping(Mapping&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
+    Mapping(const Mapping&) = delete;
+    Mapping& operator=(const Mapping&) = delete;
+    Mapping& operator=(Mapping&&) = delete;
+    ~Mapping() {
+        if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
+    }
+    [[nodiscard]] MutableBytes bytes() const { return bytes_; }
+
+  private:
+    MutableBytes bytes_;
+};
+
+class MemoryNode final : public BlockNode {
+  public:
+    MemoryNode(Mapping own, MutableBytes memory)
+        : BlockNode("memory"), own_(std::move(own)), memory_(memory) {
+        set_info({.size = memory.size(),
+                  .block_size = 1,
+                  .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush}});
+    }
+    [[nodiscard]] std::string describe() const override {
+        return fmt::format("memory of {}", format_size(memory_.size()));
+    }
+    [[nodiscard]] Result<NodeMapping> map(ByteRange range) override {
+        if (!range.is_sane() || range.end() > memory_.size()) {
+            return fail(Errc::out_of_range, "beyond the end of the memory");
+        }
+        return NodeMapping(memory_.subspan(range.offset, range.length), {});
+    }
+
+  protected:
+    Task<Result<void>> do_submit(Request& request) override {
+        const MutableBytes bytes =
+            request.op == Op::flush ? MutableBytes{}
+                                    : memory_.subspan(request.range.offset, request.range.length);
+        switch (request.op) {
+            case Op::read: copy_to(request.segments, 0, bytes); break;
+            case Op::write: copy_from(request.segments, 0, bytes); break;
+            case Op::write_zeroes:
+            case Op::discard: zero(bytes); break;
+            case Op::flush: break;
+            case Op::append:
+            case Op::report_zones:
+            case Op::zone_open:
+            case Op::zone_close:
+            case Op::zone_finish:
+            case Op::zone_reset:
+            case Op::zone_reset_all: co_return fail(Errc::not_supported, "memory has no zones");
+        }
+        co_return Result<void>{};
+    }
+
+  private:
+    /// Whole pages of our own mapping are given back to the host; the rest is overwritten.
+    void zero(MutableBytes bytes) {
+        if (own_.bytes().empty()) {
+            std::memset(bytes.data(), 0, bytes.size());
+            return;
+        }
+        const auto begin = static_cast<std::uint64_t>(bytes.data() - memory_.data());
+        const std::uint64_t end = begin + bytes.size();
+        const std::uint64_t first_page = round_up(begin, kPageSize);
+        const std::uint64_t last_page = round_down(end, kPageSize);
+        if (first_page >= last_page) {
+            std::memset(bytes.data(), 0, bytes.size());
+            return;
+        }
+        std::memset(bytes.data(), 0, first_page - begin);
+        std::memset(memory_.data() + last_page, 0, end - last_page);
+        const int given_back =
+            ::madvise(memory_.data() + first_page, last_page - first_page, MADV_DONTNEED);
+        ZBDKIT_ASSERT(given_back == 0);
+    }
+
+    Mapping own_;
+    MutableBytes memory_;
+};
+
+Task<Outcome<std::unique_ptr<BlockNode>>> open_memory(OpenContext& /*context*/,
+                                                      const OptionValues& options,
+                                                      std::unique_ptr<BlockNode> /*child*/) {
+    co_await ok(options.required_text("size"));
+    const std::uint64_t size = co_await ok(options.size("size", 0));
+    if (size == 0) co_return failure("driver 'memory': option 'size' must not be 0");
+    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        co_return failure(fmt::format("driver 'memory': cannot map {}: {}", format_size(size),
+                                      std::strerror(errno)),
+                          Errc::no_space);
+    }
+    const MutableBytes bytes(byte_pointer(memory), size);
+    std::unique_ptr<BlockNode> node = std::make_unique<MemoryNode>(Mapping(bytes), bytes);
+    co_return node;
+}
+
+}  // namespace
+
+std::unique_ptr<BlockNode> make_memory_node(MutableBytes memory) {
+    return std::make_unique<MemoryNode>(Mapping(), memory);
+}
+
+const DriverInfo kMemoryDriver = {"memory", DriverKind::protocol, "storage in RAM", kOptions,
+                                  open_memory};
+
+}  // namespace zbdkit
