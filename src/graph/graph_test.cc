@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "graph/graph.h"
+
+#include <gtest/gtest.h>
+
+#include "io/blocking_pool.h"
+#include "io/reactor.h"
+#include "io/uring_engine.h"
+
+namespace zbdkit {
+namespace {
+
+class Graph : public testing::Test {
+  protected:
+    /// Opens, and returns the message if that fails.
+    std::string open(std::string_view text) {
+        Outcome<OptionValues> options = parse_node_options(text);
+        if (!options) return options.error().message;
+        Outcome<std::unique_ptr<BlockNode>> node =
+            reactor_.run_to_end(open_node(context_, std::move(*options), named_));
+        if (!node) return node.error().message;
+        node_ = std::move(*node);
+        return "";
+    }
+
+    Reactor reactor_{make_uring_engine(8).value()};
+    BlockingPool pool_{1};
+    OpenContext context_{reactor_, pool_};
+    NamedNodes named_;
+    std::unique_ptr<BlockNode> node_;
+};
+
+TEST_F(Graph, node_is_opened_from_dotted_options) {
+    ASSERT_EQ(open("driver=memory,size=1M,node-name=m0"), "");
+    EXPECT_EQ(node_->info().size, 1048576U);
+    EXPECT_EQ(node_->name(), "m0");
+}
+
+TEST_F(Graph, node_is_opened_from_json) {
+    ASSERT_EQ(open(R"({"driver": "null", "size": 4096, "read-zeroes": true})"), "");
+    EXPECT_EQ(node_->info().size, 4096U);
+}
+
+TEST_F(Graph, nested_json_is_the_same_as_dotted_options) {
+    const auto options = parse_node_options(
+        R"({"driver":"zoned","file":{"driver":"file","cache":{"direct":true}}})");
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->text("file.cache.direct"), "on");
+}
+
+TEST_F(Graph, unknown_driver_names_the_nearest) {
+    const std::string message = open("driver=memroy,size=1M");
+    EXPECT_NE(message.find("unknown driver 'memroy' (did you mean 'memory'?)"), std::string::npos)
+        << message;
+}
+
+TEST_F(Graph, unknown_option_names_the_nearest) {
+    EXPECT_EQ(open("driver=memory,siez=1M"),
+              "driver 'memory': unknown option 'siez' (did you mean 'size'?)");
+}
+
+TEST_F(Graph, missing_driver_is_said) {
+    EXPECT_EQ(open("size=1M"),
+              "node options: option 'driver' is missing (for example driver=file)");
+}
+
+TEST_F(Graph, child_of_a_protocol_is_refused) {
+    EXPECT_EQ(open("driver=memory,size=1M,file.driver=null"),
+              "driver 'memory' is a protocol: it has no child 'file'");
+}
+
+TEST_F(Graph, format_without_a_child_is_refused) {
+    EXPECT_EQ(open("driver=zoned"),
+              "driver 'zoned' needs a child: file.driver=..., or file=NODE-NAME");
+}
+
+TEST_F(Graph, named_node_is_taken_once) {
+    ASSERT_EQ(open("driver=memory,size=1M"), "");
+    named_["m0"] = std::move(node_);
+    EXPECT_NE(open("driver=zoned,file=m0").find("it is no zbdkit image"), std::string::npos);
+    EXPECT_EQ(open("driver=zoned,file=m0"), "driver 'zoned': there is no free node named 'm0'");
+}
+
+TEST_F(Graph, json_that_is_no_object_is_refused) {
+    EXPECT_NE(open("{"), "");
+    EXPECT_NE(open(R"({"driver": ["a"]})"), "");
+    EXPECT_NE(open(R"({"driver": null})"), "");
+}
+
+TEST_F(Graph, options_nested_too_deeply_are_refused) {
+    std::string text = "driver=zoned";
+    std::string prefix;
+    for (int i = 0; i < 20; ++i) {
+        prefix += "file.";
+        text += "," + prefix + "driver=zoned";
+    }
+    EXPECT_EQ(open(text), "node options: nested too deeply");
+}
+
+}  // namespace
+}  // namespace zbdkit

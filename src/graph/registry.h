@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every driver this build has, by name.
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "block/driver.h"
+
+namespace zbdkit {
+
+[[nodiscard]] std::span<const DriverInfo* const> drivers();
+
+/// Errors: an unknown name, with the nearest known one.
+[[nodiscard]] Outcome<const DriverInfo*> find_driver(std::string_view name);
+
+}  // namespace zbdkit

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// A zoned disk for the conformance cases: real graph, real reactor, blocking calls with short
+// answers, over storage that the case's parameter names.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/buffer.h"
+#include "base/options.h"
+#include "graph/backend.h"
+#include "graph/graph.h"
+#include "io/blocking_pool.h"
+#include "io/reactor.h"
+
+namespace zbdkit::test {
+
+/// What a call answered: nothing for success.
+using Answer = std::optional<Errc>;
+inline constexpr Answer kOk = std::nullopt;
+
+enum class Storage : std::uint8_t { memory, file, file_direct };
+[[nodiscard]] std::string storage_name(const testing::TestParamInfo<Storage>& info);
+
+class Disk {
+  public:
+    /// Makes an image of `size` with the `zone.*` options and opens it.
+    Disk(Storage storage, std::uint64_t size, const std::string& options);
+    Disk(const Disk&) = delete;
+    Disk& operator=(const Disk&) = delete;
+    ~Disk();
+
+    Answer read(std::uint64_t offset, std::uint64_t length, std::vector<std::uint8_t>* out);
+    /// @return the value of every byte read, or nothing if they differ or the read failed
+    std::optional<std::uint8_t> read_fill(std::uint64_t offset, std::uint64_t length);
+    Answer write(std::uint64_t offset, std::uint64_t length, std::uint8_t fill, bool fua = false);
+    /// @param zone_start  bytes
+    /// @param placed      where the data went
+    Answer append(std::uint64_t zone_start, std::uint64_t length, std::uint8_t fill,
+                  std::uint64_t* placed = nullptr);
+    Answer act(Op op, std::uint64_t zone_start);
+    Answer flush();
+    [[nodiscard]] std::vector<ZoneDescriptor> report(std::uint64_t offset = 0,
+                                                     std::size_t most = 1024);
+    [[nodiscard]] ZoneDescriptor zone(std::uint32_t index);
+    [[nodiscard]] ZoneState state(std::uint32_t index) { return zone(index).state; }
+    /// The write pointer relative to the zone's start.
+    [[nodiscard]] std::uint64_t pointer(std::uint32_t index);
+
+    /// Closes in good order and opens again.
+    void reopen();
+    /// Leaves everything as it is, as if the daemon had been killed, and opens again.
+    void kill_and_reopen();
+
+    [[nodiscard]] const NodeInfo& info() { return backend_->info(); }
+    [[nodiscard]] Reactor& reactor() { return *reactor_; }
+    [[nodiscard]] BlockBackend& backend() { return *backend_; }
+    [[nodiscard]] MutableBytes memory() { return memory_.bytes(); }
+
+  private:
+    Answer submit(Request& request);
+    void open();
+    void close();
+
+    Storage storage_;
+    std::unique_ptr<Reactor> reactor_;
+    BlockingPool pool_{1};
+    std::filesystem::path folder_;
+    AlignedBuffer memory_;  ///< of Storage::memory: outlives the graph, so that it can be reopened
+    std::unique_ptr<BlockBackend> backend_;
+};
+
+}  // namespace zbdkit::test
