@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "export/vhost_user/ring.h"
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/assert.h"
+#include "export/vhost_user/event_fd.h"
+#include "export/vhost_user/next_turn.h"
+
+namespace zbdkit::vhost_user {
+namespace {
+
+bool same_parts(const RingAddresses& a, const RingAddresses& b) {
+    return a.descriptors == b.descriptors && a.driver == b.driver && a.device == b.device;
+}
+
+}  // namespace
+
+Ring::~Ring() { ZBDKIT_ASSERT(!is_running()); }
+
+// --- what the front end says ------------------------------------------------------------------
+
+Task<Outcome<void>> Ring::set_size(std::uint32_t size) {
+    if (!environment_.features.packed && !is_power_of_two(size)) {
+        co_return failure(
+            fmt::format("ring {}: size {} of a split ring, expected a power of two", index_, size));
+    }
+    if (is_active()) co_return failure(fmt::format("ring {} runs, its size cannot change", index_));
+    co_await suspend();
+    size_ = size;
+    co_return Outcome<void>();
+}
+
+Task<Outcome<void>> Ring::set_base(RingBase base) {
+    if (is_active()) co_return failure(fmt::format("ring {} runs, its base cannot change", index_));
+    co_await suspend();
+    base_ = base;
+    co_return Outcome<void>();
+}
+
+Task<Outcome<void>> Ring::set_addresses(RingAddresses addresses) {
+    if (is_active() && !same_parts(addresses, *addresses_)) {
+        co_return failure(fmt::format("ring {} runs, its addresses cannot change", index_));
+    }
+    // The queue learns where it is, and what of it is logged, only when it is made.
+    co_await suspend();
+    addresses_ = addresses;
+    co_return Outcome<void>();
+}
+
+void Ring::set_enabled(bool enabled) {
+    enabled_ = enabled;
+    interrupt();
+}
+
+void Ring::set_kick(UniqueFd kick) {
+    has_kick_ = true;
+    if (is_running()) {
+        // The worker may wait for the old one at this moment; it takes the new one itself.
+        next_kick_ = std::move(kick);
+        interrupt();
+    } else {
+        kick_ = std::move(kick);
+    }
+}
+
+void Ring::set_call(UniqueFd call) {
+    call_ = std::move(call);
+    if (is_running()) signal_event(call_);
+}
+
+// --- running and stopping ---------------------------------------------------------------------
+
+Outcome<void> Ring::start_if_ready() {
+    const bool is_ready = enabled_ && has_kick_ && size_ != 0 && addresses_ && base_ &&
+                          environment_.memory != nullptr;
+    if (!is_ready || is_running()) return {};
+    const std::uint32_t longest_chain = std::max(size_, service_.device.options().seg_max + 2);
+    const VirtQueue::Setup setup{.features = environment_.features,
+                                 .size = size_,
+                                 .addresses = *addresses_,
+                                 .base = *base_,
+                                 .memory = environment_.memory,
+                                 .log = environment_.log,
+                                 .max_chain = longest_chain};
+    Outcome<std::unique_ptr<VirtQueue>> queue = VirtQueue::make(setup);
+    if (!queue) return failure(fmt::format("ring {}: {}", index_, queue.error().message));
+    queue_ = std::move(*queue);
+    poll_interval_ns_ = kShortestPollNs;
+    // A connection before this one may have pushed without getting its call through.
+    signal_event(call_);
+    scope_.spawn(flush_calls_each_turn());
+    scope_.spawn(work());
+    return {};
+}
+
+Task<void> Ring::suspend() {
+    if (!is_running()) co_return;
+    stopping_ = true;
+    interrupt();
+    co_await scope_.join();
+    flush_calls();
+    kick_waiter_.reset();
+    if (next_kick_) kick_ = std::move(*std::exchange(next_kick_, std::nullopt));
+    base_ = queue_->base();
+    queue_.reset();
+    chains_.clear();
+    free_chains_.clear();
+    stopping_ = false;
+    broken_ = false;
+}
+
+Task<RingBase> Ring::stop() {
+    co_await suspend();
+    has_kick_ = false;
+    kick_.reset();
+    call_.reset();
+    co_return base_.value_or(0);
+}
+
+Task<void> Ring::reset() {
+    co_await suspend();
+    enabled_ = false;
+    has_kick_ = false;
+    kick_.reset();
+    size_ = 0;
+    addresses_.reset();
+    base_.reset();
+}
+
+Outcome<void> Ring::memory_changed() {
+    if (!is_running()) return start_if_ready();
+    if (environment_.memory == nullptr) return failure("no guest memory");
+    return queue_->set_memory(environment_.memory);
+}
+
+void Ring::log_changed() {
+    if (is_running()) queue_->set_log(environment_.log);
+}
+
+void Ring::report_fault(const std::string& reason) {
+    signal_event(error_);
+    service_.warn("{}", reason);
+}
+
+void Ring::mark_broken() {
+    broken_ = true;
+    report_fault(fmt::format("ring {} is broken and stopped: {}", index_, queue_->broken_reason()));
+}
+
+/// Makes the worker look at what changed. Whoever waits for a kick stops doing so; the worker then
+/// makes a new waiter.
+void Ring::interrupt() {
+    changed_.wake_all();
+    call_wanted_.wake_all();
+    if (kick_waiter_) kick_waiter_->stop();
+}
+
+// --- the worker -------------------------------------------------------------------------------
+
+Task<void> Ring::work() {
+    while (!stopping_) {
+        if (!enabled_ || broken_) {
+            co_await changed_.wait();
+            continue;
+        }
+        queue_->disable_kicks();
+        const Fetched fetched = fetch();
+        switch (fetched) {
+            case Fetched::some: co_await NextTurn(); break;
+            case Fetched::no_room: co_await changed_.wait(); break;
+            case Fetched::broken: mark_broken(); break;
+            case Fetched::nothing:
+                // What came between the look and the request for a kick brings no kick.
+                if (queue_->enable_kicks()) {
+                    co_await NextTurn();
+                } else {
+                    co_await wait_for_kick();
+                }
+                break;
+        }
+    }
+}
+
+/// Takes up to kMaxBatch chains and starts each.
+Ring::Fetched Ring::fetch() {
+    Fetched fetched = Fetched::some;
+    in_batch_ = true;
+    for (unsigned count = 0; count < kMaxBatch; ++count) {
+        DescriptorChain* chain = take_chain();
+        if (chain == nullptr) {
+            fetched = Fetched::no_room;
+            break;
+        }
+        const VirtQueue::Pop popped = queue_->pop(*chain);
+        if (popped == VirtQueue::Pop::chain) {
+            ++service_.counters.chains;
+            scope_.spawn(serve(chain));
+            continue;
+        }
+        if (popped == VirtQueue::Pop::invalid) {
+            ++service_.counters.chains;
+            end_chain(chain, 0);
+            continue;
+        }
+        free_chains_.push_back(chain);
+        if (popped == VirtQueue::Pop::broken) {
+            fetched = Fetched::broken;
+        } else if (count == 0) {
+            fetched = Fetched::nothing;
+        }
+        break;
+    }
+    in_batch_ = false;
+    if (fetched == Fetched::some) poll_interval_ns_ = kShortestPollNs;
+    flush_calls();
+    return fetched;
+}
+
+Task<void> Ring::serve(DescriptorChain* chain) {
+    const std::uint32_t written = co_await service_.device.handle(*chain);
+    end_chain(chain, written);
+}
+
+void Ring::end_chain(DescriptorChain* chain, std::uint32_t written) {
+    queue_->log_written(*chain, written);
+    queue_->push(*chain, written);
+    chain->clear();
+    free_chains_.push_back(chain);
+    call_pending_ = true;
+    // A worker that waits for room; nobody else waits while chains are in flight and the ring
+    // runs, so a wake-up too many costs nothing.
+    if (free_chains_.size() == 1) changed_.wake_all();
+    if (in_batch_) return;
+    if (stopping_) {
+        flush_calls();
+    } else if (!flush_scheduled_) {
+        flush_scheduled_ = true;
+        call_wanted_.wake_one();
+    }
+}
+
+/// Sends the call events of chains that end outside of a batch: all that end in one turn of the
+/// reactor are pushed before this coroutine has its turn.
+Task<void> Ring::flush_calls_each_turn() {
+    while (!stopping_) {
+        co_await call_wanted_.wait();
+        flush_scheduled_ = false;
+        flush_calls();
+    }
+}
+
+void Ring::flush_calls() {
+    if (!call_pending_) return;
+    call_pending_ = false;
+    if (!queue_->take_notification() || !call_) return;
+    ++service_.counters.calls;
+    signal_event(call_);
+}
+
+Task<void> Ring::wait_for_kick() {
+    if (next_kick_) {
+        kick_waiter_.reset();
+        kick_ = std::move(*std::exchange(next_kick_, std::nullopt));
+        co_return;
+    }
+    if (!kick_) {
+        co_await service_.reactor.sleep_ns(poll_interval_ns_);
+        poll_interval_ns_ = std::min(poll_interval_ns_ * 2, kLongestPollNs);
+        co_return;
+    }
+    if (!kick_waiter_) kick_waiter_.emplace(service_.reactor, kick_.get());
+    const bool is_ready = co_await kick_waiter_->wait(POLLIN);
+    if (!is_ready) {
+        kick_waiter_.reset();
+        co_return;
+    }
+    if (clear_event(kick_)) ++service_.counters.kicks;
+}
+
+/// At most as many chains are in flight as the ring has descriptors: a guest cannot have more.
+DescriptorChain* Ring::take_chain() {
+    if (free_chains_.empty()) {
+        if (chains_.size() == size_) return nullptr;
+        chains_.push_back(std::make_unique<DescriptorChain>());
+        return chains_.back().get();
+    }
+    DescriptorChain* chain = free_chains_.back();
+    free_chains_.pop_back();
+    return chain;
+}
+
+}  // namespace zbdkit::vhost_user

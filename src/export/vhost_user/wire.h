@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: Apache-2.0
+// Messages of the vhost-user protocol: bytes to typed messages and typed replies to bytes. Pure:
+// no sockets, no state of a connection. [vhost-user, "Message Specification"]
+//
+//   message = header payload            native byte order; descriptors ride beside the bytes
+//   header  = u32 request  u32 flags  u32 size         size: bytes of the payload
+//   flags   = bits 0-1 version, always 1; bit 2 reply; bit 3 the sender wants an answer
+//
+//   payload = u64                                                      features, vring fds, acks
+//           | memory_table:  u32 count  u32 padding  region * count    + one fd each
+//           | memory_slot:   u64 padding  region                       40 bytes; add: + 1 fd
+//           | vring_state:   u32 index  u32 number
+//           | vring_addr:    u32 index  u32 flags  u64 descriptors  u64 used  u64 available  u64
+//           log | log:           u64 size  u64 offset                      + 1 fd | config: u32
+//           offset  u32 size  u32 flags  u8 * size
+//   region  = u64 guest_address  u64 size  u64 user_address  u64 fd_offset
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/units.h"
+#include "virtio/guest_memory.h"
+#include "virtio/virt_queue.h"
+
+namespace zbdkit::vhost_user {
+
+/// What a front end asks. Only the requests that a block back end acts on have a name here.
+enum class RequestCode : std::uint32_t {
+    get_features = 1,
+    set_features = 2,
+    set_owner = 3,
+    reset_owner = 4,
+    set_mem_table = 5,
+    set_log_base = 6,
+    set_log_fd = 7,
+    set_vring_num = 8,
+    set_vring_addr = 9,
+    set_vring_base = 10,
+    get_vring_base = 11,
+    set_vring_kick = 12,
+    set_vring_call = 13,
+    set_vring_err = 14,
+    get_protocol_features = 15,
+    set_protocol_features = 16,
+    get_queue_num = 17,
+    set_vring_enable = 18,
+    set_backend_req_fd = 21,
+    get_config = 24,
+    set_config = 25,
+    reset_device = 34,
+    get_max_mem_slots = 36,
+    add_mem_reg = 37,
+    rem_mem_reg = 38,
+};
+/// What the back end may tell the front end on the socket of SET_BACKEND_REQ_FD.
+inline constexpr std::uint32_t kBackendConfigChange = 2;
+
+/// The protocol's name of a request, or "request". For logs.
+[[nodiscard]] const char* request_name(std::uint32_t request);
+
+struct Header {
+    std::uint32_t request = 0;
+    std::uint32_t flags = 0;
+    std::uint32_t size = 0;
+
+    static constexpr std::uint32_t kVersion = 0x1;
+    static constexpr std::uint32_t kVersionMask = 0x3;
+    static constexpr std::uint32_t kReply = 0x4;
+    static constexpr std::uint32_t kNeedReply = 0x8;
+
+    [[nodiscard]] bool needs_reply() const { return (flags & kNeedReply) != 0; }
+};
+static_assert(sizeof(Header) == 12 && offsetof(Header, size) == 8);
+
+/// The most that a payload may have. The largest that peers send is a page (rust-vmm).
+inline constexpr std::uint32_t kMaxPayload = 4096;
+/// The most descriptors that a message may carry (rust-vmm's bound; QEMU sends 8 at most).
+inline constexpr std::size_t kMaxMessageFds = 32;
+inline constexpr std::size_t kMaxTableRegions = kMaxMessageFds;
+/// Where the configuration space ends for GET_CONFIG and SET_CONFIG; rust-vmm's bound.
+inline constexpr std::uint32_t kConfigSpaceEnd = 4096;
+
+/// Protocol feature bits. [vhost-user, "Protocol features"]
+namespace protocol_feature {
+inline constexpr std::uint64_t kMultiQueue = std::uint64_t{1} << 0;
+inline constexpr std::uint64_t kLogShmfd = std::uint64_t{1} << 1;
+inline constexpr std::uint64_t kReplyAck = std::uint64_t{1} << 3;
+inline constexpr std::uint64_t kBackendReq = std::uint64_t{1} << 5;
+inline constexpr std::uint64_t kConfig = std::uint64_t{1} << 9;
+inline constexpr std::uint64_t kInflightShmfd = std::uint64_t{1} << 12;
+inline constexpr std::uint64_t kResetDevice = std::uint64_t{1} << 13;
+inline constexpr std::uint64_t kConfigureMemSlots = std::uint64_t{1} << 15;
+}  // namespace protocol_feature
+
+/// Feature bits that belong to the transport and not to the device.
+namespace feature {
+inline constexpr std::uint64_t kLogAll = std::uint64_t{1} << 26;
+inline constexpr std::uint64_t kProtocolFeatures = std::uint64_t{1} << 30;
+}  // namespace feature
+
+// The messages, each with what the front end said in it. The descriptors stay beside them.
+struct GetFeatures {};
+struct SetFeatures {
+    std::uint64_t features;
+};
+struct SetOwner {};
+struct ResetOwner {};
+struct SetMemTable {
+    std::vector<MemoryRegion::Place> regions;
+};
+struct SetLogBase {
+    ByteRange range;  ///< within the descriptor
+};
+struct SetLogFd {};
+struct SetVringNum {
+    std::uint32_t index;
+    std::uint32_t size;
+};
+struct SetVringAddr {
+    std::uint32_t index;
+    RingAddresses addresses;
+};
+struct SetVringBase {
+    std::uint32_t index;
+    RingBase base;
+};
+struct GetVringBase {
+    std::uint32_t index;
+};
+enum class VringFdKind : std::uint8_t { kick, call, error };
+struct SetVringFd {
+    VringFdKind kind;
+    std::uint32_t index;
+    bool has_fd;
+};
+struct GetProtocolFeatures {};
+struct SetProtocolFeatures {
+    std::uint64_t features;
+};
+struct GetQueueNum {};
+struct SetVringEnable {
+    std::uint32_t index;
+    bool enable;
+};
+struct SetBackendReqFd {};
+struct GetConfig {
+    std::uint32_t offset;
+    std::uint32_t size;   ///< bytes
+    std::uint32_t flags;  ///< repeated in the reply
+};
+struct SetConfig {
+    std::uint32_t offset;
+    std::vector<std::byte> bytes;
+};
+struct ResetDevice {};
+struct GetMaxMemSlots {};
+struct AddMemReg {
+    MemoryRegion::Place region;
+};
+struct RemMemReg {
+    MemoryRegion::Place region;
+};
+/// A request that a block back end does not know.
+struct Unknown {
+    std::uint32_t request;
+};
+
+using Message = std::variant<GetFeatures, SetFeatures, SetOwner, ResetOwner, SetMemTable,
+                             SetLogBase, SetLogFd, SetVringNum, SetVringAddr, SetVringBase,
+                             GetVringBase, SetVringFd, GetProtocolFeatures, SetProtocolFeatures,
+                             GetQueueNum, SetVringEnable, SetBackendReqFd, GetConfig, SetConfig,
+                             ResetDevice, GetMaxMemSlots, AddMemReg, RemMemReg, Unknown>;
+
+/// Why a message is no message of the protocol: a sentence for the log.
+struct Refusal {
+    std::string text;
+};
+
+/// @param bytes  sizeof(Header) bytes
+/// @return the header, or a refusal: another version, a reply, or a size beyond kMaxPayload. The
+///         stream is lost then: nobody knows where the next message starts.
+[[nodiscard]] std::expected<Header, Refusal> parse_header(ConstBytes bytes);
+
+/// @param payload   header.size bytes
+/// @param fd_count  descriptors that came with the message; surplus ones are no error, the caller
+///                  closes them
+/// @return the message, or a refusal: a size or a number of descriptors that this request cannot
+///         have, values outside what the protocol allows
+[[nodiscard]] std::expected<Message, Refusal> parse_message(const Header& header,
+                                                            ConstBytes payload,
+                                                            std::size_t fd_count);
+
+/// A whole reply to `request`, header included: flags are exactly version 1 and reply.
+[[nodiscard]] std::vector<std::byte> encode_reply(RequestCode request, ConstBytes payload);
+[[nodiscard]] std::vector<std::byte> encode_number_reply(std::uint32_t request,
+                                                         std::uint64_t number);
+[[nodiscard]] std::vector<std::byte> encode_vring_base_reply(std::uint32_t index, RingBase base);
+[[nodiscard]] std::vector<std::byte> encode_config_reply(const GetConfig& asked, ConstBytes bytes);
+/// CONFIG_CHANGE, which goes out on the back end's own socket.
+[[nodiscard]] std::vector<std::byte> encode_config_change();
+
+}  // namespace zbdkit::vhost_user
