@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cli.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "app/check.h"
+#include "app/create.h"
+#include "app/exit_status.h"
+#include "app/info.h"
+#include "app/messages.h"
+#include "app/report.h"
+#include "app/serve.h"
+#include "app/version.h"
+#include "base/text.h"
+
+namespace zbdkit::app {
+namespace {
+
+constexpr std::string_view kOverview =
+    "Examples:\n"
+    "  zbdkit create disk.zbd 8G\n"
+    "  zbdkit report disk.zbd\n"
+    "  zbdkit serve disk.zbd --vhost-user disk.sock\n"
+    "\n"
+    "`zbdkit COMMAND --help` tells more. Exit status: 0 done, 1 failed, 2 wrong command line\n"
+    "(of check: 2 damaged).";
+
+constexpr std::string_view kImageOptsHelp =
+    "node options instead of FILE: driver=zoned,file.driver=file,... or JSON";
+
+/// A command with the arguments that CLI11 fills in.
+struct Command {
+    CLI::App* app = nullptr;
+    std::function<int()> run;
+};
+
+class CommandLine {
+  public:
+    CommandLine();
+    [[nodiscard]] int run(int argc, char** argv);
+
+  private:
+    template <class Arguments>
+    Arguments& add(const char* name, const char* description, int (*run)(const Arguments&));
+    [[nodiscard]] CLI::App& latest() { return *commands_.back().app; }
+    void add_disk(DiskArgument& disk);
+    /// An option that may be given again and takes one value each time.
+    void add_repeated(const char* name, std::vector<std::string>& values, const char* help);
+
+    void add_create();
+    void add_info();
+    void add_report();
+    void add_check();
+    void add_serve();
+
+    [[nodiscard]] std::string unknown_word(const CLI::App& app, const std::string& word) const;
+    /// Says what is wrong with the command line. @return the exit status
+    [[nodiscard]] int refuse(std::string message) const;
+
+    CLI::App app_;
+    bool version_ = false;
+    std::vector<Command> commands_;
+};
+
+CommandLine::CommandLine() : app_("zbdkit makes, looks at and serves zoned disks.", "zbdkit") {
+    constexpr std::size_t kColumn = 34;
+    app_.get_formatter()->column_width(kColumn);
+    app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app_.footer(std::string(kOverview));
+    app_.allow_extras();
+    app_.add_flag("--version", version_, "What this build is and what it can do");
+    add_create();
+    add_info();
+    add_report();
+    add_check();
+    add_serve();
+}
+
+template <class Arguments>
+Arguments& CommandLine::add(const char* name, const char* description,
+                            int (*run)(const Arguments&)) {
+    auto arguments = std::make_shared<Arguments>();  // owned by this closure alone
+    Command command;
+    command.app = app_.add_subcommand(name, description);
+    command.app->allow_extras()->group("Commands");
+    command.run = [arguments, run] { return run(*arguments); };
+    commands_.push_back(std::move(command));
+    return *arguments;
+}
+
+void CommandLine::add_disk(DiskArgument& disk) {
+    latest().add_option("FILE", disk.filename, "the image or block device")->type_name("");
+    latest()
+        .add_option("--image-opts", disk.image_opts, std::string(kImageOptsHelp))
+        ->type_name("OPTIONS");
+}
+
+void CommandLine::add_repeated(const char* name, std::vector<std::string>& values,
+                               const char* help) {
+    CLI::Option* option = latest().add_option(name, values, help);
+    option->type_name("OPTIONS")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void CommandLine::add_create() {
+    CreateArguments& arguments = add("create", "Make a new zoned image", run_create);
+    latest()
+        .add_option("FILE", arguments.filename, "the new image, or a block device")
+        ->type_name("");
+    latest().add_option("SIZE", arguments.size, "of the disk: 8G, 512M, 1.5T")->type_name("");
+    add_repeated("-o", arguments.options, "name=value,..., see below; may be repeated");
+    latest().add_flag("--force", arguments.force,
+                      "overwrite a file that exists, or a block device");
+    latest().add_flag("--any-guest", arguments.any_guest,
+                      "allow zones that a Linux guest would refuse");
+    latest().footer(create_options_help() +
+                    "\nExample: zbdkit create disk.zbd 8G -o zone.size=64M,"
+                    "zone.conventional_zones=4,zone.max_open_zones=14");
+}
+
+void CommandLine::add_info() {
+    InfoArguments& arguments = add("info", "Say what a disk is and how it stands", run_info);
+    add_disk(arguments.disk);
+    latest().add_flag("--json", arguments.json, "for programs; sizes in bytes");
+    latest().footer("Works on an image in use as well.\nExample: zbdkit info disk.zbd");
+}
+
+void CommandLine::add_report() {
+    ReportArguments& arguments = add("report", "List the zones of a disk", run_report);
+    add_disk(arguments.disk);
+    latest()
+        .add_option("-f,--format", arguments.format,
+                    "table (default), blkzone, qemu-io, zbd, csv or json")
+        ->type_name("FORMAT");
+    latest()
+        .add_option("--offset", arguments.offset, "start with the zone that holds this byte")
+        ->type_name("SIZE");
+    latest().add_option("--count", arguments.count, "at most so many zones")->type_name("N");
+    latest().footer(
+        "Works on images, also in use, and on zoned block devices of the host.\n"
+        "blkzone, qemu-io and zbd are to the byte what those tools print.\n"
+        "Example: zbdkit report disk.zbd --format blkzone");
+}
+
+void CommandLine::add_check() {
+    CheckArguments& arguments = add("check", "Look for damage in an image", run_check);
+    add_disk(arguments.disk);
+    latest().add_flag("--json", arguments.json, "for programs");
+    latest().footer(
+        "Changes nothing. Exit status: 0 no damage, 2 damaged, 1 could not be checked.\n"
+        "Example: zbdkit check disk.zbd");
+}
+
+void CommandLine::add_serve() {
+    ServeArguments& arguments = add("serve", "Serve disks to virtual machines", run_serve);
+    add_disk(arguments.disk);
+    CLI::App& app = latest();
+    app.add_option("--vhost-user", arguments.socket_path, "serve FILE on this Unix socket")
+        ->type_name("SOCKET");
+    app.add_option("--num-queues", arguments.queue_count, "request queues (default 1)")
+        ->type_name("N");
+    app.add_option("--queue-size", arguments.queue_size,
+                   "what a queue of the front end holds (default 128)")
+        ->type_name("N");
+    app.add_option("--max-segments", arguments.max_segments,
+                   "data segments of a request (default queue size - 2)")
+        ->type_name("N");
+    app.add_flag("--read-only", arguments.read_only, "no writes");
+    app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
+    app.add_option("--serial", arguments.serial, "serial number (default the file's name)")
+        ->type_name("TEXT");
+    add_repeated("--blockdev", arguments.blockdevs, "a node: driver=...,node-name=...; repeatable");
+    add_repeated("--export", arguments.exports,
+                 "type=vhost-user-blk,id=E,node-name=N,addr.type=unix,addr.path=P,writable=on,"
+                 "num-queues=4; repeatable");
+    app.add_option("--pidfile", arguments.pidfile, "write the process id here")->type_name("PATH");
+    app.add_option("--log-level", arguments.log_level,
+                   "trace, debug, info (default), warning, error or off")
+        ->type_name("LEVEL");
+    app.footer(
+        "Runs until SIGINT or SIGTERM, then finishes what is in flight and marks the image clean.\n"
+        "A second signal ends it at once.\n"
+        "Examples:\n"
+        "  zbdkit serve disk.zbd --vhost-user disk.sock --num-queues 2\n"
+        "  zbdkit serve --blockdev driver=file,node-name=f,filename=a.zbd \\\n"
+        "      --blockdev driver=zoned,node-name=a,file=f \\\n"
+        "      --export type=vhost-user-blk,id=ea,node-name=a,addr.type=unix,addr.path=a.sock,"
+        "writable=on");
+}
+
+std::string CommandLine::unknown_word(const CLI::App& app, const std::string& word) const {
+    std::vector<std::string> names;
+    const bool is_option = word.starts_with('-');
+    if (is_option) {
+        for (const CLI::Option* option : app.get_options()) {
+            for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+            for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+        }
+    } else {
+        for (const CLI::App* command : app.get_subcommands({}))
+            names.push_back(command->get_name());
+    }
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    const std::string bare = word.substr(0, word.find('='));
+    const std::string hint = did_you_mean(bare, candidates);
+    if (is_option) return fmt::format("unknown option '{}'{}", bare, hint);
+    if (!names.empty()) return fmt::format("unknown command '{}'{}", word, hint);
+    return fmt::format("one argument too many: '{}'", word);
+}
+
+int CommandLine::refuse(std::string message) const {
+    const std::vector<CLI::App*> chosen = app_.get_subcommands();
+    const std::string command = chosen.empty() ? std::string() : chosen.front()->get_name();
+    const int status = report_usage(command, {std::move(message), Errc::not_supported});
+    // For check 2 means "damaged", and a wrong command line must not look like that.
+    return command == "check" ? kFailure : status;
+}
+
+int CommandLine::run(int argc, char** argv) {
+    try {
+        app_.parse(argc, argv);
+    } catch (const CLI::CallForHelp& help) {
+        return app_.exit(help);
+    } catch (const CLI::ConversionError& error) {
+        // "Could not convert: --num-queues = many"
+        const std::string text = error.what();
+        const std::size_t colon = text.find(": ");
+        const std::string what = colon == std::string::npos ? text : text.substr(colon + 2);
+        return refuse(fmt::format("'{}' is no whole number", what));
+    } catch (const CLI::ParseError& error) {
+        return refuse(error.what());
+    }
+    const std::vector<std::string> leftovers = app_.remaining();
+    if (!leftovers.empty()) return refuse(unknown_word(app_, leftovers.front()));
+    for (const Command& command : commands_) {
+        if (!command.app->parsed()) continue;
+        const std::vector<std::string> rest = command.app->remaining();
+        return rest.empty() ? command.run() : refuse(unknown_word(*command.app, rest.front()));
+    }
+    if (version_) {
+        fmt::print("{}", version_text());
+        return kOk;
+    }
+    fmt::print(stderr, "{}", app_.help());
+    return kUsage;
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+    int status = kFailure;
+    try {
+        CommandLine command_line;
+        status = command_line.run(argc, argv);
+    } catch (const std::exception& error) {  // CLI11, JSON or output that cannot be written
+        return report_failure("", {error.what(), Errc::io});
+    }
+    if (std::fflush(stdout) == 0) return status;
+    return report_failure(
+        "", {fmt::format("cannot write to stdout: {}", std::strerror(errno)), Errc::io});
+}
+
+}  // namespace zbdkit::app

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the zbdkit command tells the shell. Part of the interface: scripts test for these numbers.
+#pragma once
+
+namespace zbdkit::app {
+
+inline constexpr int kOk = 0;
+inline constexpr int kFailure = 1;
+inline constexpr int kUsage = 2;    ///< the command line is wrong; nothing was touched
+inline constexpr int kDamaged = 2;  ///< `zbdkit check` only: the image is damaged
+
+}  // namespace zbdkit::app

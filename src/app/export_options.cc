@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/export_options.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "app/messages.h"
+#include "base/options.h"
+#include "base/text.h"
+#include "base/units.h"
+#include "graph/graph.h"
+
+namespace zbdkit::app {
+namespace {
+
+constexpr std::string_view kSubject = "--export";
+
+constexpr std::array kExportOptions = {
+    OptionInfo{"type", "vhost-user-blk", "what kind of export"},
+    OptionInfo{"id", "ID", "its name"},
+    OptionInfo{"node-name", "NAME", "the node to export, from --blockdev"},
+    OptionInfo{"addr.type", "unix", "only unix"},
+    OptionInfo{"addr.path", "PATH", "the socket"},
+    OptionInfo{"writable", "on|off", "let the guest write (default off)"},
+    OptionInfo{"writethrough", "on|off", "start without a write cache (default off)"},
+    OptionInfo{"num-queues", "N", "request queues (default 1)"},
+    OptionInfo{"queue-size", "N", "what the front end's queues hold (default 128)"},
+    OptionInfo{"max-segments", "N", "data segments of a request (default queue-size - 2)"},
+    OptionInfo{"serial", "TEXT", "serial number, 20 bytes (default the id)"},
+};
+
+Outcome<OptionValues> parse_values(std::string_view text) {
+    if (!text.starts_with('{')) {
+        return OptionValues::parse(text, "type", std::string(kSubject));
+    }
+    const Outcome<OptionValues> json = parse_node_options(text);
+    if (!json) return std::unexpected(json.error());
+    OptionValues values{std::string(kSubject)};
+    for (const auto& [key, value] : json->items()) values.replace(key, value);
+    return values;
+}
+
+Outcome<void> check_type(const OptionValues& values) {
+    const std::string type = values.text("type", kExportType);
+    if (type == kExportType) return {};
+    if (std::ranges::find(kAbsentExportTypes, type) != kAbsentExportTypes.end()) {
+        return failure(fmt::format("{}: type '{}' is not built in", kSubject, type),
+                       Errc::not_supported);
+    }
+    constexpr std::array kKnown = {kExportType, kAbsentExportTypes[0], kAbsentExportTypes[1]};
+    return failure(fmt::format("{}: unknown type '{}'{}: expected {}", kSubject, type,
+                               did_you_mean(type, kKnown), kExportType),
+                   Errc::not_supported);
+}
+
+Outcome<void> check_address(const OptionValues& values) {
+    const std::string type = values.text("addr.type", "unix");
+    if (type == "unix") return {};
+    return failure(
+        fmt::format("{}: option 'addr.type': '{}' is not supported: expected unix", kSubject, type),
+        Errc::not_supported);
+}
+
+/// Reads values and keeps the first failure.
+class Reader {
+  public:
+    explicit Reader(const OptionValues& values) : values_(values) {}
+    std::string required(std::string_view key) {
+        return keep(values_.required_text(key), std::string());
+    }
+    bool flag(std::string_view key) { return keep(values_.flag(key, false), false); }
+    std::uint64_t number(std::string_view key, std::uint64_t otherwise) {
+        constexpr std::uint64_t kMost = 1'000'000;
+        return keep(values_.number(key, otherwise, kMost), otherwise);
+    }
+    [[nodiscard]] const Outcome<void>& outcome() const { return outcome_; }
+
+  private:
+    template <class T>
+    T keep(Outcome<T> value, T otherwise) {
+        if (value) return std::move(*value);
+        if (outcome_) outcome_ = std::unexpected(std::move(value.error()));
+        return otherwise;
+    }
+    const OptionValues& values_;
+    Outcome<void> outcome_;
+};
+
+struct Bounds {
+    std::uint64_t least;
+    std::uint64_t most;
+};
+Outcome<void> check_bounds(std::string_view what, std::uint64_t value, Bounds bounds) {
+    if (value >= bounds.least && value <= bounds.most) return {};
+    return failure(fmt::format("{}: {} is not possible: expected {} to {}", what, value,
+                               bounds.least, bounds.most),
+                   Errc::out_of_range);
+}
+
+/// QEMU takes a comma within a value as two.
+std::string double_commas(std::string_view text) {
+    std::string doubled;
+    for (const char c : text) {
+        doubled += c;
+        if (c == ',') doubled += c;
+    }
+    return doubled;
+}
+
+std::string absolute_path(const std::string& path) {
+    std::error_code error;
+    const std::filesystem::path absolute = std::filesystem::absolute(path, error);
+    return error ? path : absolute.lexically_normal().string();
+}
+
+}  // namespace
+
+Outcome<ExportPlan> parse_export(std::string_view text) {
+    const Outcome<OptionValues> values = parse_values(text);
+    if (!values) return std::unexpected(values.error());
+    for (const Outcome<void>& check :
+         {values->check_known(kExportOptions), check_type(*values), check_address(*values)}) {
+        if (!check) return std::unexpected(check.error());
+    }
+    ExportPlan plan;
+    Reader read(*values);
+    plan.id = read.required("id");
+    plan.node_name = read.required("node-name");
+    plan.socket_path = read.required("addr.path");
+    plan.device.serial = values->text("serial", plan.id);
+    plan.device.writable = read.flag("writable");
+    plan.device.write_cache = !read.flag("writethrough");
+    const QueueWishes wishes = {.queue_count = read.number("num-queues", 1),
+                                .queue_size = read.number("queue-size", 128),
+                                .max_segments = read.number("max-segments", 0)};
+    if (!read.outcome()) return std::unexpected(read.outcome().error());
+    if (Outcome<void> set = set_queues(plan, wishes); !set) {
+        return failure(fmt::format("{}: {}", kSubject, set.error().message), set.error().code);
+    }
+    return plan;
+}
+
+Outcome<void> set_queues(ExportPlan& plan, const QueueWishes& wishes) {
+    const std::uint64_t fitting = wishes.queue_size > 2 ? wishes.queue_size - 2 : 1;
+    const std::uint64_t segments = wishes.max_segments == 0
+                                       ? std::min<std::uint64_t>(fitting, kMostSegments)
+                                       : wishes.max_segments;
+    for (const Outcome<void>& check :
+         {check_bounds("number of queues", wishes.queue_count, {1, BlkDevice::kMaxQueues}),
+          check_bounds("queue size", wishes.queue_size, {kSmallestQueue, kLargestQueue}),
+          check_bounds("number of segments", segments, {1, kMostSegments})}) {
+        if (!check) return check;
+    }
+    if (!is_power_of_two(wishes.queue_size)) {
+        return failure(fmt::format("queue size: {} is no power of two", wishes.queue_size),
+                       Errc::not_supported);
+    }
+    plan.device.queue_count = static_cast<std::uint16_t>(wishes.queue_count);
+    plan.device.seg_max = static_cast<std::uint32_t>(segments);
+    plan.queue_size = static_cast<std::uint32_t>(wishes.queue_size);
+    return {};
+}
+
+std::string append_warning(const ExportPlan& plan, std::uint64_t max_append_bytes) {
+    // A guest's pages may lie apart, each in a segment of its own.
+    constexpr std::uint64_t kGuestPage = 4 * kKiB;
+    const std::uint64_t carried = plan.device.seg_max * kGuestPage;
+    if (carried >= max_append_bytes) return {};
+    return fmt::format(
+        "a request carries {} segments, {} of a guest's pages, and the disk takes "
+        "appends up to {}: a guest may be unable to send the largest",
+        plan.device.seg_max, format_size(carried), format_size(max_append_bytes));
+}
+
+std::string qemu_arguments(const ExportPlan& plan) {
+    const std::string chardev = fmt::format("socket,id={},path={}", plan.id,
+                                            double_commas(absolute_path(plan.socket_path)));
+    return fmt::format(
+        "-m 1G -object memory-backend-memfd,id=mem,size=1G,share=on -machine "
+        "q35,memory-backend=mem "
+        "-chardev {} -device vhost-user-test-device-pci,virtio-id=2,num_vqs={},vq_size={},"
+        "config_size=96,chardev={}",
+        shell_quote(chardev), plan.device.queue_count, plan.queue_size, plan.id);
+}
+
+}  // namespace zbdkit::app

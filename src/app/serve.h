@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// `zbdkit serve`: opens disks, exports them, and stays until a signal ends it; then it drains,
+// marks the images as clean and says what was served.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "app/disk_argument.h"
+
+namespace zbdkit::app {
+
+struct ServeArguments {
+    // Short form: one disk.
+    DiskArgument disk;
+    std::string socket_path;
+    std::uint64_t queue_count = 1;
+    std::uint64_t queue_size = 128;
+    std::uint64_t max_segments = 0;
+    bool read_only = false;
+    bool direct = false;
+    std::string serial;
+
+    // Long form: any number, as qemu-storage-daemon takes them.
+    std::vector<std::string> blockdevs;
+    std::vector<std::string> exports;
+
+    std::string pidfile;
+    std::string log_level = "info";
+};
+
+/// @return the exit status
+[[nodiscard]] int run_serve(const ServeArguments& arguments);
+
+}  // namespace zbdkit::app

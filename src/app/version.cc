@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/version.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <vector>
+
+#include "app/export_options.h"
+#include "graph/registry.h"
+
+namespace zbdkit::app {
+namespace {
+
+/// Drivers that zbdkit is meant to have. Those that this build lacks are named as such.
+constexpr std::array<std::string_view, 5> kPlannedDrivers = {"host_device", "nbd", "raw", "rbd",
+                                                             "throttle"};
+
+std::string compiler() {
+#if defined(__clang__)
+    return fmt::format("clang {}.{}.{}", __clang_major__, __clang_minor__, __clang_patchlevel__);
+#else
+    return fmt::format("gcc {}.{}.{}", __GNUC__, __GNUC_MINOR__, __GNUC_PATCHLEVEL__);
+#endif
+}
+
+std::string_view kind_name(DriverKind kind) {
+    switch (kind) {
+        case DriverKind::protocol: return "protocols";
+        case DriverKind::format: return "formats";
+        case DriverKind::filter: return "filters";
+    }
+    return "drivers";
+}
+
+std::vector<std::string_view> names_of(DriverKind kind) {
+    std::vector<std::string_view> names;
+    for (const DriverInfo* driver : drivers()) {
+        if (driver->kind == kind) names.push_back(driver->name);
+    }
+    std::ranges::sort(names);
+    return names;
+}
+
+std::vector<std::string_view> missing_drivers() {
+    std::vector<std::string_view> missing;
+    for (const std::string_view name : kPlannedDrivers) {
+        const bool is_built_in = std::ranges::any_of(
+            drivers(), [name](const DriverInfo* driver) { return driver->name == name; });
+        if (!is_built_in) missing.push_back(name);
+    }
+    return missing;
+}
+
+}  // namespace
+
+std::string version_text() {
+    std::string text = fmt::format("zbdkit {}\n", ZBDKIT_VERSION);
+    const auto line = [&text](std::string_view label, const std::string& value) {
+        text += fmt::format("{:<14} {}\n", fmt::format("{}:", label), value);
+    };
+    line("compiler", compiler());
+    for (const DriverKind kind : {DriverKind::protocol, DriverKind::format, DriverKind::filter}) {
+        const std::vector<std::string_view> names = names_of(kind);
+        if (!names.empty()) line(kind_name(kind), fmt::format("{}", fmt::join(names, ", ")));
+    }
+    line("exports", std::string(kExportType));
+    line("not built in", fmt::format("{}, {}", fmt::join(missing_drivers(), ", "),
+                                     fmt::join(kAbsentExportTypes, ", ")));
+    return text;
+}
+
+}  // namespace zbdkit::app

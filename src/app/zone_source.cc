@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/zone_source.h"
+
+#include <utility>
+
+#include "node/protocol/host_zones.h"
+
+namespace zbdkit::app {
+namespace {
+
+static_assert(ZoneSource::kMostAtOnce <= kHostZonesPerReport);
+
+void count(ZoneSummary& summary, const ZoneDescriptor& zone) {
+    if (zone.type == ZoneType::conventional) {
+        ++summary.conventional;
+        return;
+    }
+    summary.sequential_capacity += zone.capacity;
+    switch (zone.state) {
+        case ZoneState::not_write_pointer: break;
+        case ZoneState::empty: ++summary.empty; break;
+        case ZoneState::implicit_open: ++summary.implicit_open; break;
+        case ZoneState::explicit_open: ++summary.explicit_open; break;
+        case ZoneState::closed: ++summary.closed; break;
+        case ZoneState::full:
+            ++summary.full;
+            summary.sequential_bytes += zone.capacity;
+            return;
+        case ZoneState::read_only: ++summary.read_only; return;
+        case ZoneState::offline: ++summary.offline; return;
+    }
+    summary.sequential_bytes += zone.write_pointer - zone.start;
+}
+
+}  // namespace
+
+ZoneSource::ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node)
+    : workshop_(&workshop), node_(std::move(node)), geometry_(node_->info().zones) {}
+
+ZoneSource::ZoneSource(UniqueFd device, ZoneGeometry geometry)
+    : device_(std::move(device)), geometry_(geometry) {}
+
+std::uint64_t ZoneSource::size() const {
+    return node_ ? node_->info().size : geometry_.device_size;
+}
+
+Result<std::vector<ZoneDescriptor>> ZoneSource::report(std::uint64_t offset) {
+    if (!node_) return report_host_zones(device_.get(), offset, kMostAtOnce);
+    std::vector<ZoneDescriptor> zones(kMostAtOnce);
+    Request request = report_request(offset, zones);
+    const Result<void> reported = workshop_->run(node_->submit(request));
+    if (!reported) return std::unexpected(reported.error());
+    zones.resize(request.zones_reported);
+    return zones;
+}
+
+Outcome<void> ZoneSource::close() {
+    if (!node_) return {};
+    return workshop_->run(node_->close());
+}
+
+Result<ZoneSummary> summarize(ZoneSource& source) {
+    ZoneSummary summary;
+    std::uint64_t offset = 0;
+    while (offset < source.geometry().device_size) {
+        const Result<std::vector<ZoneDescriptor>> zones = source.report(offset);
+        if (!zones) return std::unexpected(zones.error());
+        if (zones->empty()) break;
+        for (const ZoneDescriptor& zone : *zones) count(summary, zone);
+        const std::uint64_t next = zones->back().start + zones->back().length;
+        if (next <= offset) return fail(Errc::corrupt, "a zone report does not advance");
+        offset = next;
+    }
+    return summary;
+}
+
+}  // namespace zbdkit::app

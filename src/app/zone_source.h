@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// Where tools read zones from: the root node of a graph, or a zoned block device of the host.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "app/workshop.h"
+#include "base/error.h"
+#include "base/unique_fd.h"
+#include "block/node.h"
+#include "zone/zone.h"
+
+namespace zbdkit::app {
+
+class ZoneSource {
+  public:
+    /// Zones that one report() can give.
+    static constexpr std::uint32_t kMostAtOnce = 4096;
+
+    ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node);
+    ZoneSource(UniqueFd device, ZoneGeometry geometry);
+
+    /// Model none if the disk is not zoned.
+    [[nodiscard]] const ZoneGeometry& geometry() const { return geometry_; }
+    [[nodiscard]] std::uint64_t size() const;
+
+    /// The zones from the one that contains `offset` on, kMostAtOnce at most.
+    /// @param offset  bytes, within the device
+    [[nodiscard]] Result<std::vector<ZoneDescriptor>> report(std::uint64_t offset);
+
+    /// Closes the graph.
+    [[nodiscard]] Outcome<void> close();
+
+  private:
+    Workshop* workshop_ = nullptr;
+    std::unique_ptr<BlockNode> node_;
+    UniqueFd device_;
+    ZoneGeometry geometry_;
+};
+
+/// How the zones of a disk stand.
+struct ZoneSummary {
+    std::uint64_t conventional = 0;
+    std::uint64_t empty = 0;
+    std::uint64_t implicit_open = 0;
+    std::uint64_t explicit_open = 0;
+    std::uint64_t closed = 0;
+    std::uint64_t full = 0;
+    std::uint64_t read_only = 0;
+    std::uint64_t offline = 0;
+    std::uint64_t sequential_bytes = 0;  ///< below the write pointers; a full zone: its capacity
+    std::uint64_t sequential_capacity = 0;
+};
+
+/// Reads all zones. Errors: as ZoneSource::report().
+[[nodiscard]] Result<ZoneSummary> summarize(ZoneSource& source);
+
+}  // namespace zbdkit::app
