@@ -204,6 +204,11 @@ std::string linux_guest_objection(const NewImage& image) {
     if (!is_power_of_two(geometry.zone_size)) {
         return fmt::format("zone.size {} is no power of two", format_size(geometry.zone_size));
     }
+    // virtio-blk states it in 32 bits of sectors.
+    constexpr std::uint64_t kZoneSizeLimit = (std::uint64_t{1} << 32) * kSectorSize;
+    if (geometry.zone_size >= kZoneSizeLimit) {
+        return fmt::format("zone.size {} is 2 TiB or more", format_size(geometry.zone_size));
+    }
     if (geometry.max_append_bytes == 0)
         return "zone.max_append_bytes is 0: Linux needs zone append";
     constexpr std::uint64_t kAppendLimit = (std::uint64_t{1} << 23) * kSectorSize;
