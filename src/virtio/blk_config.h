@@ -37,7 +37,7 @@ inline constexpr std::uint32_t kBlkSizeMax = std::uint32_t{1} << 20;
 /// Errors: a size that is no multiple of a sector, blocks or zones that its fields cannot hold.
 [[nodiscard]] Outcome<void> check_blk_disk(const BlkDisk& disk);
 
-/// Feature bits of the device and its rings. Never one that is not implemented: front ends exist
+/// Feature bits of the device and its rings. Never one that the device lacks: front ends exist
 /// that pass every bit on to the guest (33 ACCESS_PLATFORM, 35 IN_ORDER, 36, 38, 40, ...).
 /// Spec: [virtio 1.3, 5.2.5.2]
 [[nodiscard]] std::uint64_t blk_offered_features(const BlkDisk& disk);
