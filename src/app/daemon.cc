@@ -59,31 +59,28 @@ Task<Outcome<void>> Daemon::run() {
 
 Task<Outcome<void>> Daemon::start() {
     for (const OptionValues& options : plan_.nodes) {
-        const std::string name = options.text("node-name");
         std::unique_ptr<BlockNode> node = co_await ok(open_node(context_, options, nodes_));
-        nodes_.emplace(name, std::move(node));
+        nodes_.put(std::move(node));
     }
     for (const ExportPlan& plan : plan_.exports) co_await ok(add_disk(plan));
     co_return Outcome<void>{};
 }
 
 Outcome<void> Daemon::add_disk(const ExportPlan& plan) {
-    const auto found = nodes_.find(plan.node_name);
-    if (found == nodes_.end()) {
-        return failure(fmt::format("export '{}': there is no free node named '{}' (each export "
-                                   "needs a node of its own)",
-                                   plan.id, plan.node_name),
-                       Errc::not_supported);
-    }
-    if (plan.device.writable && found->second->info().read_only) {
+    const BlockNode* found = nodes_.find(plan.node_name);
+    if (found != nullptr && plan.device.writable && found->info().read_only) {
         return failure(fmt::format("export '{}': node '{}' is read-only: expected writable=off",
                                    plan.id, plan.node_name),
                        Errc::read_only);
     }
+    Outcome<std::unique_ptr<BlockNode>> root = nodes_.take(plan.node_name);
+    if (!root) {
+        return failure(fmt::format("export '{}': {}", plan.id, root.error().message),
+                       Errc::not_supported);
+    }
     Disk& disk = disks_.emplace_back();
     disk.plan = plan;
-    disk.backend = std::make_unique<BlockBackend>(std::move(found->second));
-    nodes_.erase(found);
+    disk.backend = std::make_unique<BlockBackend>(std::move(*root));
     const vhost_user::ServerOptions options = {.socket_path = plan.socket_path,
                                                .device = plan.device};
     Outcome<std::unique_ptr<vhost_user::Server>> server =
@@ -105,7 +102,9 @@ void Daemon::announce() const {
         if (!warning.empty()) spdlog::warn("{}", warning);
     }
     std::fflush(stdout);
-    for (const auto& [name, node] : nodes_) spdlog::warn("node '{}' is not exported", name);
+    for (const std::string& name : nodes_.free_names()) {
+        spdlog::warn("node '{}' is not exported", name);
+    }
 }
 
 Task<void> Daemon::run_server(vhost_user::Server& server) {
@@ -157,7 +156,7 @@ Task<Outcome<void>> Daemon::close_all() {
         Outcome<void> closed = co_await disk.backend->close();
         if (first && !closed) first = std::move(closed);
     }
-    for (const auto& [name, node] : nodes_) {
+    while (std::unique_ptr<BlockNode> node = nodes_.take_any()) {
         Outcome<void> closed = co_await node->close();
         if (first && !closed) first = std::move(closed);
     }

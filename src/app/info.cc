@@ -61,8 +61,8 @@ Task<Outcome<OpenDisk>> open_disk(OpenContext& context, OptionValues options) {
         image.recovery = co_await ok(recovery_of(image.superblock));
         if (!storage.filename.empty()) image.file = co_await ok(file_state(storage.filename));
         disk.image = std::move(image);
-        named.emplace("storage", std::move(storage.node));
-        options.replace("file", "storage");
+        co_await ok(named.put_as("image-storage", std::move(storage.node)));
+        options.replace("file", "image-storage");
     }
     disk.node = co_await ok(open_node(context, std::move(options), named));
     co_return disk;

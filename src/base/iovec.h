@@ -42,5 +42,9 @@ void fill(IoSegments segments, ByteRange range, std::byte value);
 [[nodiscard]] IoVector slice(IoSegments segments, ByteRange range);
 
 [[nodiscard]] inline iovec segment_of(MutableBytes bytes) { return {bytes.data(), bytes.size()}; }
+/// For a write: iovec has no const form, and nobody writes through this one.
+[[nodiscard]] inline iovec segment_of(ConstBytes bytes) {
+    return {const_cast<std::byte*>(bytes.data()), bytes.size()};
+}
 
 }  // namespace zbdkit

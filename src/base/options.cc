@@ -27,6 +27,21 @@ std::vector<std::string> split_items(std::string_view text) {
     return items;
 }
 
+/// The key as an OptionInfo names it: "inject-error.3.event" is "inject-error.*.event".
+std::string with_starred_indexes(std::string_view key) {
+    std::string starred;
+    for (std::size_t begin = 0; begin <= key.size();) {
+        const std::size_t dot = std::min(key.find('.', begin), key.size());
+        const std::string_view part = key.substr(begin, dot - begin);
+        const bool is_index =
+            !part.empty() && std::ranges::all_of(part, [](char c) { return c >= '0' && c <= '9'; });
+        starred += is_index ? "*" : part;
+        if (dot < key.size()) starred += '.';
+        begin = dot + 1;
+    }
+    return starred;
+}
+
 }  // namespace
 
 Outcome<OptionValues> OptionValues::parse(std::string_view text, std::string_view first_key,
@@ -134,7 +149,7 @@ Outcome<void> OptionValues::check_known(std::span<const OptionInfo> known,
     for (const OptionInfo& option : known) names.push_back(option.name);
     for (const OptionInfo& option : also) names.push_back(option.name);
     for (const auto& [key, value] : items_) {
-        if (std::ranges::find(names, key) != names.end()) continue;
+        if (std::ranges::find(names, with_starred_indexes(key)) != names.end()) continue;
         return failure(
             fmt::format("{}: unknown option '{}'{}", subject_, key, did_you_mean(key, names)),
             Errc::not_supported);

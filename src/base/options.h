@@ -17,7 +17,7 @@ namespace zbdkit {
 
 /// One option that something accepts: for help and for naming the nearest known one.
 struct OptionInfo {
-    std::string_view name;
+    std::string_view name;  ///< a part "*" stands for an index of a list: "inject-error.*.event"
     std::string_view form;  ///< what its value looks like: "SIZE", "on|off", "PATH"
     std::string_view help;
 };

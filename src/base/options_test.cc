@@ -89,5 +89,12 @@ TEST(Options, options_below_a_prefix_are_taken_out) {
     EXPECT_EQ(values.items().size(), 2U);
 }
 
+TEST(Options, indexes_of_a_list_are_known_by_a_star) {
+    constexpr std::array kKnown = {OptionInfo{"rule.*.event", "EVENT", "which requests"}};
+    EXPECT_TRUE(parsed("rule.0.event=read,rule.12.event=write").check_known(kKnown).has_value());
+    EXPECT_FALSE(parsed("rule.x.event=read").check_known(kKnown).has_value());
+    EXPECT_FALSE(parsed("rule.0=read").check_known(kKnown).has_value());
+}
+
 }  // namespace
 }  // namespace zbdkit

@@ -3,10 +3,14 @@
 // drivers only through this.
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/options.h"
@@ -17,10 +21,34 @@
 
 namespace zbdkit {
 
+/// Something that nodes of several graphs share, made once by name ("--object"): a throttle group.
+/// Lives on the reactor of those graphs.
+class SharedObject {
+  public:
+    SharedObject() = default;
+    SharedObject(const SharedObject&) = delete;
+    SharedObject& operator=(const SharedObject&) = delete;
+    virtual ~SharedObject() = default;
+};
+
+/// Objects by id. Shared: owned by this list and by each node that uses one.
+using SharedObjects = std::map<std::string, std::shared_ptr<SharedObject>, std::less<>>;
+
 /// What every open needs. Outlives the nodes that are opened with it.
 struct OpenContext {
     Reactor& reactor;
     BlockingPool& pool;
+    SharedObjects objects{};
+};
+
+/// A kind of object that "--object" makes.
+struct ObjectInfo {
+    std::string_view name;
+    std::string_view help;
+    std::span<const OptionInfo> options;
+    /// Makes an object. Errors: messages that name the option.
+    Outcome<std::shared_ptr<SharedObject>> (*make)(OpenContext& context,
+                                                   const OptionValues& options);
 };
 
 enum class DriverKind : std::uint8_t {
@@ -29,17 +57,25 @@ enum class DriverKind : std::uint8_t {
     filter,    ///< observes or changes what passes to its child "file"
 };
 
+/// The children of a node, opened, in the order of DriverInfo::children.
+using ChildNodes = std::vector<std::unique_ptr<BlockNode>>;
+
+/// What most formats and filters stand on; protocols have no child.
+inline constexpr std::array<std::string_view, 1> kOneChild = {"file"};
+
 struct DriverInfo {
     std::string_view name;
     DriverKind kind;
     std::string_view help;
     std::span<const OptionInfo> options;
+    std::span<const std::string_view> children;  ///< their names: "file" first
     /// Opens a node.
-    /// @param child  the opened child of a format or filter; null for a protocol
+    /// @param children  opened, as many as `children` names. What a failing open has not moved
+    ///                  out of them the caller closes, so check options first
     /// Errors: messages that name the driver's file or option.
     Task<Outcome<std::unique_ptr<BlockNode>>> (*open)(OpenContext& context,
                                                       const OptionValues& options,
-                                                      std::unique_ptr<BlockNode> child);
+                                                      ChildNodes& children);
 };
 
 }  // namespace zbdkit

@@ -92,6 +92,9 @@ class BlockNode {
     [[nodiscard]] const std::string& driver() const { return driver_; }
     [[nodiscard]] const std::string& name() const { return name_; }
     void set_name(std::string name) { name_ = std::move(name); }
+    /// How many nodes lie on the longest way from here down to a leaf: 0 for a leaf.
+    [[nodiscard]] int depth() const { return depth_; }
+    void set_depth(int depth) { depth_ = depth; }
     /// What it serves, for people: a file name, or the child's.
     [[nodiscard]] virtual std::string describe() const = 0;
 
@@ -113,6 +116,7 @@ class BlockNode {
 
     std::string driver_;
     std::string name_;
+    int depth_ = 0;
     NodeInfo info_;
 };
 

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Building a graph of nodes from options: each node opens its child first, so the leaf comes up
-// before what stands on it. A graph is a chain here: each node has at most one child and one
-// parent, and the parent owns it.
+// before what stands on it. A graph is a tree: a node has one parent, which owns it, so there are
+// no loops; most nodes have one child, "file".
 #pragma once
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.h"
 #include "base/options.h"
@@ -18,17 +20,44 @@
 namespace zbdkit {
 
 /// Reads a node's options as a person gives them: "driver=zoned,file.driver=file,..." or, if the
-/// text starts with "{", JSON with nested objects; both become dotted keys.
-/// Errors: syntax, with the place; JSON that is no object, or holds a list.
+/// text starts with "{", JSON with nested objects and lists; both become dotted keys, those of a
+/// list with its indexes ("inject-error.0.event").
+/// Errors: syntax, with the place; JSON that is no object, or holds null or a fraction.
 [[nodiscard]] Outcome<OptionValues> parse_node_options(std::string_view text);
 
-/// Nodes that were opened by name and wait for a parent or an export ("--blockdev").
-using NamedNodes = std::map<std::string, std::unique_ptr<BlockNode>, std::less<>>;
+/// How many nodes deep a graph may be.
+inline constexpr int kMaxGraphDepth = 16;
+
+/// The names of a graph in the making. Each is used once, also after its node got a parent.
+class NamedNodes {
+  public:
+    /// Errors: the name is in use.
+    [[nodiscard]] Outcome<void> claim(const std::string& name);
+    void release(const std::string& name) { used_.erase(name); }
+
+    /// Keeps an opened node until somebody takes it: a parent or an export ("--blockdev").
+    /// @param node  with a name that was claimed for it
+    void put(std::unique_ptr<BlockNode> node);
+    /// Names a node that was opened without one, and keeps it. Errors: the name is in use.
+    [[nodiscard]] Outcome<void> put_as(const std::string& name, std::unique_ptr<BlockNode> node);
+    /// Errors: no such node, or it is taken already.
+    [[nodiscard]] Outcome<std::unique_ptr<BlockNode>> take(const std::string& name);
+    /// The free node of that name, or null.
+    [[nodiscard]] const BlockNode* find(const std::string& name) const;
+    /// Takes one of those that nobody wanted; null when there is none left.
+    [[nodiscard]] std::unique_ptr<BlockNode> take_any();
+    [[nodiscard]] std::vector<std::string> free_names() const;
+
+  private:
+    std::set<std::string> used_;
+    std::map<std::string, std::unique_ptr<BlockNode>> free_;
+};
 
 /// Opens the node that the options describe, and its children first. A child is given inline
 /// ("file.driver=...") or by the name of a node in `named` ("file=NAME"), which is taken from
-/// there. Errors: unknown drivers and options (naming the nearest), a child that is missing or not
-/// expected, and what the drivers say.
+/// there. Its name is claimed in `named`; it is not put there. Whatever was opened is closed again
+/// if the open fails. Errors: unknown drivers and options (naming the nearest), a child that is
+/// missing or not expected, a name that is in use, a graph too deep, and what the drivers say.
 [[nodiscard]] Task<Outcome<std::unique_ptr<BlockNode>>> open_node(OpenContext& context,
                                                                   OptionValues options,
                                                                   NamedNodes& named);

@@ -75,15 +75,17 @@ TEST_F(Graph, format_without_a_child_is_refused) {
 }
 
 TEST_F(Graph, named_node_is_taken_once) {
-    ASSERT_EQ(open("driver=memory,size=1M"), "");
-    named_["m0"] = std::move(node_);
+    ASSERT_EQ(open("driver=memory,size=1M,node-name=m0"), "");
+    named_.put(std::move(node_));
     EXPECT_NE(open("driver=zoned,file=m0").find("it is no zbdkit image"), std::string::npos);
-    EXPECT_EQ(open("driver=zoned,file=m0"), "driver 'zoned': there is no free node named 'm0'");
+    EXPECT_EQ(open("driver=zoned,file=m0"),
+              "driver 'zoned': node 'm0' is in use: a node has one parent or export, and graphs "
+              "have no loops");
 }
 
 TEST_F(Graph, json_that_is_no_object_is_refused) {
     EXPECT_NE(open("{"), "");
-    EXPECT_NE(open(R"({"driver": ["a"]})"), "");
+    EXPECT_NE(open(R"({"driver": 1.5})"), "");
     EXPECT_NE(open(R"({"driver": null})"), "");
 }
 
@@ -95,6 +97,35 @@ TEST_F(Graph, options_nested_too_deeply_are_refused) {
         text += "," + prefix + "driver=zoned";
     }
     EXPECT_EQ(open(text), "node options: nested too deeply");
+}
+
+TEST_F(Graph, list_in_json_becomes_indexes) {
+    const auto options = parse_node_options(R"({"driver":"x","rule":[{"a":1},{"a":2}]})");
+    ASSERT_TRUE(options.has_value());
+    EXPECT_EQ(options->text("rule.1.a"), "2");
+}
+
+TEST_F(Graph, node_that_names_itself_as_its_child_is_refused) {
+    EXPECT_EQ(open("driver=zoned,node-name=a,file=a"),
+              "driver 'zoned': node 'a' is in use: a node has one parent or export, and graphs "
+              "have no loops");
+}
+
+TEST_F(Graph, two_nodes_of_one_name_are_refused) {
+    EXPECT_EQ(open("driver=zoned,node-name=a,file.driver=memory,file.size=1M,file.node-name=a"),
+              "there are two nodes named 'a'");
+}
+
+TEST_F(Graph, name_of_a_node_that_did_not_open_is_free_again) {
+    EXPECT_NE(open("driver=memory,node-name=a"), "");
+    EXPECT_EQ(open("driver=memory,node-name=a,size=1M"), "");
+}
+
+TEST_F(Graph, unknown_child_names_the_nearest) {
+    ASSERT_EQ(open("driver=memory,size=1M,node-name=disk0"), "");
+    named_.put(std::move(node_));
+    EXPECT_EQ(open("driver=zoned,file=disk1"),
+              "driver 'zoned': there is no node named 'disk1' (did you mean 'disk0'?)");
 }
 
 }  // namespace

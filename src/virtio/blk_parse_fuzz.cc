@@ -40,7 +40,7 @@ struct Memory {
 
     void add(std::size_t length) {
         parts.emplace_back(length);
-        segments.push_back(segment_of(parts.back()));
+        segments.push_back(segment_of(MutableBytes(parts.back())));
     }
 };
 

@@ -86,7 +86,7 @@ void Disk::open() {
     NamedNodes named;
     OptionValues options = options_of({{"driver", "zoned"}});
     if (storage_ == Storage::memory) {
-        named["storage"] = make_memory_node(memory_.bytes());
+        must(named.put_as("storage", make_memory_node(memory_.bytes())));
         options.replace("file", "storage");
     } else {
         options.replace("file.driver", "file");

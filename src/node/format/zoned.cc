@@ -414,7 +414,8 @@ Task<void> ZonedNode::reclaim(ZoneIndex zone) {
 
 Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,
                                                      const OptionValues& options,
-                                                     std::unique_ptr<BlockNode> child) {
+                                                     ChildNodes& children) {
+    const std::unique_ptr<BlockNode>& child = children.front();
     const bool read_only = co_await ok(options.flag("read-only", child->info().read_only));
     if (child->info().zones.is_zoned()) {
         co_return failure(fmt::format("format 'zoned' makes zones on ordinary storage; '{}' is "
@@ -443,15 +444,15 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,
                                       store->superblock().block_size),
                           Errc::not_supported);
     }
-    auto node = std::make_unique<ZonedNode>(std::move(child), std::move(store));
+    auto node = std::make_unique<ZonedNode>(std::move(children.front()), std::move(store));
     co_await ok(node->start(read_only));
     co_return std::unique_ptr<BlockNode>(std::move(node));
 }
 
 }  // namespace
 
-const DriverInfo kZonedDriver = {"zoned", DriverKind::format,
-                                 "a persistent zoned device on ordinary storage", kOptions,
-                                 open_zoned};
+const DriverInfo kZonedDriver = {
+    "zoned",  DriverKind::format, "a persistent zoned device on ordinary storage",
+    kOptions, kOneChild,          open_zoned};
 
 }  // namespace zbdkit

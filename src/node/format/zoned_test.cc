@@ -59,8 +59,10 @@ class ZonedFormat : public testing::Test {
         below_ = held.get();
         OpenContext context{reactor_, pool_};
         const OptionValues options("test");
+        ChildNodes children;
+        children.push_back(std::move(held));
         Outcome<std::unique_ptr<BlockNode>> node =
-            reactor_.run_to_end(kZonedDriver.open(context, options, std::move(held)));
+            reactor_.run_to_end(kZonedDriver.open(context, options, children));
         if (!node) return node.error().message;
         disk_ = std::move(*node);
         return "";

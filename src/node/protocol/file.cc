@@ -167,7 +167,7 @@ Task<Result<void>> FileNode::zero(ByteRange range) {
     const AlignedBuffer zeroes(std::min(range.length, kZeroChunk));
     while (range.length > 0) {
         const std::uint64_t length = std::min(range.length, kZeroChunk);
-        iovec segment = {const_cast<std::byte*>(zeroes.bytes().data()), length};
+        iovec segment = segment_of(zeroes.bytes().first(length));
         co_await ok(write_exactly(reactor_, fd_.get(), range.offset, IoSegments(&segment, 1)));
         range = {range.offset + length, range.length - length};
     }
@@ -270,7 +270,7 @@ Outcome<UniqueFd> open_fd(const std::string& filename, bool read_only, bool dire
 
 Task<Outcome<std::unique_ptr<BlockNode>>> open_file(OpenContext& context,
                                                     const OptionValues& options,
-                                                    std::unique_ptr<BlockNode> /*child*/) {
+                                                    ChildNodes& /*children*/) {
     std::string filename = co_await ok(options.required_text("filename"));
     const bool read_only = co_await ok(options.flag("read-only", false));
     const bool direct = co_await ok(options.flag("cache.direct", false));
@@ -286,7 +286,7 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_file(OpenContext& context,
 
 }  // namespace
 
-const DriverInfo kFileDriver = {"file", DriverKind::protocol, "a file or block device", kOptions,
-                                open_file};
+const DriverInfo kFileDriver = {
+    "file", DriverKind::protocol, "a file or block device", kOptions, {}, open_file};
 
 }  // namespace zbdkit

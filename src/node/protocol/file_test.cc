@@ -36,9 +36,10 @@ class File : public testing::Test {
 
     Outcome<std::unique_ptr<BlockNode>> try_open(const std::string& more) {
         OpenContext context{reactor_, pool_};
+        ChildNodes none;
         const std::string text = "filename=" + path() + more;
         const OptionValues options = OptionValues::parse(text, "", "driver 'file'").value();
-        return reactor_.run_to_end(kFileDriver.open(context, options, nullptr));
+        return reactor_.run_to_end(kFileDriver.open(context, options, none));
     }
     std::string open(const std::string& more = "") {
         Outcome<std::unique_ptr<BlockNode>> node = try_open(more);
@@ -162,9 +163,10 @@ TEST(FileFua, write_with_fua_is_synced_before_it_completes) {
     Reactor reactor(std::move(owned));
     BlockingPool pool(1);
     OpenContext context{reactor, pool};
+    ChildNodes none;
     const OptionValues options = OptionValues::parse("filename=" + name, "", "test").value();
     const std::unique_ptr<BlockNode> node =
-        reactor.run_to_end(kFileDriver.open(context, options, nullptr)).value();
+        reactor.run_to_end(kFileDriver.open(context, options, none)).value();
     AlignedBuffer buffer(4096);
     const iovec segment = segment_of(buffer.bytes());
     Request request = write_request({0, 4096}, IoSegments(&segment, 1), true);

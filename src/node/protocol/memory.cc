@@ -108,7 +108,7 @@ class MemoryNode final : public BlockNode {
 
 Task<Outcome<std::unique_ptr<BlockNode>>> open_memory(OpenContext& /*context*/,
                                                       const OptionValues& options,
-                                                      std::unique_ptr<BlockNode> /*child*/) {
+                                                      ChildNodes& /*children*/) {
     co_await ok(options.required_text("size"));
     const std::uint64_t size = co_await ok(options.size("size", 0));
     if (size == 0) co_return failure("driver 'memory': option 'size' must not be 0");
@@ -131,6 +131,6 @@ std::unique_ptr<BlockNode> make_memory_node(MutableBytes memory) {
 }
 
 const DriverInfo kMemoryDriver = {"memory", DriverKind::protocol, "storage in RAM", kOptions,
-                                  open_memory};
+                                  {},       open_memory};
 
 }  // namespace zbdkit

@@ -38,7 +38,7 @@ class NullNode final : public BlockNode {
 
 Task<Outcome<std::unique_ptr<BlockNode>>> open_null(OpenContext& /*context*/,
                                                     const OptionValues& options,
-                                                    std::unique_ptr<BlockNode> /*child*/) {
+                                                    ChildNodes& /*children*/) {
     const std::uint64_t size = co_await ok(options.size("size", kGiB));
     const bool read_zeroes = co_await ok(options.flag("read-zeroes", false));
     std::unique_ptr<BlockNode> node = std::make_unique<NullNode>(size, read_zeroes);
@@ -47,9 +47,9 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_null(OpenContext& /*context*/,
 
 }  // namespace
 
-const DriverInfo kNullDriver = {"null", DriverKind::protocol, "storage that keeps nothing",
-                                kOptions, open_null};
-const DriverInfo kNullCoDriver = {"null-co", DriverKind::protocol, "QEMU's name of null", kOptions,
-                                  open_null};
+const DriverInfo kNullDriver = {
+    "null", DriverKind::protocol, "storage that keeps nothing", kOptions, {}, open_null};
+const DriverInfo kNullCoDriver = {
+    "null-co", DriverKind::protocol, "QEMU's name of null", kOptions, {}, open_null};
 
 }  // namespace zbdkit

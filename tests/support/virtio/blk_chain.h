@@ -92,7 +92,7 @@ class BlkChain {
             from += static_cast<std::ptrdiff_t>(piece);
         }
         if (from != all.end()) parts.emplace_back(from, all.end());
-        for (Bytes& part : parts) segments.push_back(segment_of(part));
+        for (Bytes& part : parts) segments.push_back(segment_of(MutableBytes(part)));
     }
 
     std::vector<Bytes> readable_;
