@@ -110,11 +110,14 @@ class ZonedNode final : public TranslatingNode {
     [[nodiscard]] Task<void> reclaim(ZoneIndex zone);
 
     void set_node_info(bool read_only);
+    void zone_changed(ZoneIndex zone, const ZoneRecord& record);
+    void change_committed(const ZonedStore::Change& change);
 
     std::unique_ptr<ZonedStore> store_;
     ZoneTable table_;
     ZoneLocks locks_;
     bool read_only_ = false;
+    std::optional<ZoneIndex> being_committed_;  ///< its word is in the live table already
     /// Writers that wait for a zone to recover from a failed write.
     std::unordered_map<std::uint32_t, WaitQueue> recovering_;
 };
@@ -156,11 +159,28 @@ Task<Outcome<void>> ZonedNode::start(bool read_only) {
     }
     if (read_only) co_return Outcome<void>{};
     constexpr auto changed = [](void* context, ZoneIndex zone, const ZoneRecord& record) {
-        static_cast<ZonedNode*>(context)->store_->put(zone, {.record = record});
+        static_cast<ZonedNode*>(context)->zone_changed(zone, record);
+    };
+    constexpr auto committed = [](void* context, const ZonedStore::Change& change) {
+        static_cast<ZonedNode*>(context)->change_committed(change);
     };
     table_.set_observer(changed, this);
+    store_->set_commit_observer(committed, this);
     for (const ZoneIndex zone : to_reclaim) co_await reclaim(zone);
     co_return Outcome<void>{};
+}
+
+/// Keeps the live table as the zone table is.
+void ZonedNode::zone_changed(ZoneIndex zone, const ZoneRecord& record) {
+    if (zone != being_committed_) store_->put(zone, {.record = record});
+}
+
+/// The zone table follows a commit at once. Were it to wait until the action goes on, the zone
+/// could be closed meanwhile to make room for another, and its old word come back.
+void ZonedNode::change_committed(const ZonedStore::Change& change) {
+    being_committed_ = change.zone;
+    table_.record(change.zone, change.word.record);
+    being_committed_.reset();
 }
 
 Task<Outcome<void>> ZonedNode::close() {
@@ -337,20 +357,26 @@ Task<Result<void>> ZonedNode::report(Request& request) {
 Task<Result<void>> ZonedNode::act(ZoneAction action, ZoneIndex zone) {
     const ZoneLocks::Guard guard = co_await locks_.exclusive(zone);
     const std::optional<ZoneRecord> record = co_await ok(table_.check(action, zone));
-    if (!record) co_return Result<void>{};
-    if (action == ZoneAction::reset) co_return co_await reset_locked(std::span(&zone, 1));
-    if (action != ZoneAction::open) {
-        // An open does not outlive a power loss, so it needs no commit. [crash contract, 2 and 5]
-        const ZonedStore::Change change = {.zone = zone, .word = {.record = *record}};
-        co_await ok(store_->commit(std::span(&change, 1)));
+    if (!record) {
+        // As the action wants it, but perhaps no commit covers that yet: writes filled the zone, or
+        // another action failed halfway.
+        if (action == ZoneAction::open || store_->is_committed(zone)) co_return Result<void>{};
+        co_return co_await store_->flush();
     }
-    table_.record(zone, *record);
-    co_return Result<void>{};
+    if (action == ZoneAction::reset) co_return co_await reset_locked(std::span(&zone, 1));
+    if (action == ZoneAction::open) {
+        // An open does not outlive a power loss, so it needs no commit. [crash contract, 2 and 5]
+        table_.record(zone, *record);
+        co_return Result<void>{};
+    }
+    const ZonedStore::Change change = {.zone = zone, .word = {.record = *record}};
+    co_return co_await store_->commit(std::span(&change, 1));
 }
 
 /// In batches of zones that share one commit, in rising order as everybody locks them.
 Task<Result<void>> ZonedNode::reset_all() {
     const std::vector<ZoneIndex> zones = table_.zones_to_reset();
+    if (zones.empty() && !store_->is_committed()) co_return co_await store_->flush();
     std::span<const ZoneIndex> left = zones;
     while (!left.empty()) {
         const auto batch = left.first(std::min(left.size(), kResetBatch));
@@ -384,7 +410,6 @@ Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
     }
     co_await ok(store_->commit(changes));
     for (const ZonedStore::Change& change : changes) {
-        table_.record(change.zone, kEmpty);
         if (change.word.reclaim_pending) co_await reclaim(change.zone);
     }
     co_return Result<void>{};
@@ -393,7 +418,6 @@ Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
 /// Gives the space of a zone that was reset back to the storage below. Until that is done the
 /// zone's word says so.
 Task<void> ZonedNode::reclaim(ZoneIndex zone) {
-    store_->put(zone, {.record = table_.record_of(zone), .reclaim_pending = true});
     // Beyond the data of a sequential-write-required zone the child is never read, so anything may
     // be left there; a sequential-write-preferred zone may have holes, which must read as zeroes.
     const bool is_preferred = geometry().type_of(zone) == ZoneType::sequential_preferred;

@@ -33,6 +33,44 @@ Task<Result<void>> write_bytes(BlockNode& child, std::uint64_t offset, MutableBy
     co_return result;
 }
 
+constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
+
+struct FoundSuperblock {
+    Superblock superblock;
+    std::uint8_t copy = 0;  ///< which of the two it is
+};
+
+/// The valid copy with the higher sequence.
+Task<Outcome<FoundSuperblock>> find_superblock(BlockNode& child) {
+    if (child.info().size < kSecondSuperblockOffset + kPageSize) {
+        co_return failure(fmt::format("'{}' is no zbdkit image: it has {}, less than the metadata "
+                                      "of one",
+                                      child.describe(), format_size(child.info().size)),
+                          Errc::corrupt);
+    }
+    Outcome<FoundSuperblock> best = failure("");
+    SuperblockFault fault = SuperblockFault::not_an_image;
+    AlignedBuffer buffer(kPageSize);
+    for (std::uint8_t copy = 0; copy < kCopies.size(); ++copy) {
+        const Result<void> read = co_await read_bytes(child, kCopies.at(copy), buffer.bytes());
+        if (!read)
+            co_return failure(fmt::format("cannot read '{}'", child.describe()), read.error());
+        const auto superblock = decode_superblock(buffer.bytes());
+        if (!superblock) {
+            // The worse news of the two copies is told: damage rather than "no image".
+            if (superblock.error() != SuperblockFault::not_an_image) fault = superblock.error();
+        } else if (!best || superblock->sequence > best->superblock.sequence) {
+            best = FoundSuperblock{.superblock = *superblock, .copy = copy};
+        }
+    }
+    if (!best) {
+        co_return failure(fmt::format("'{}' cannot be opened as a zoned image: {}",
+                                      child.describe(), superblock_fault_text(fault)),
+                          Errc::corrupt);
+    }
+    co_return best;
+}
+
 /// What a zone is after the power went: like a drive, nothing is open. [crash contract, 5]
 Word after_power_loss(Word word) {
     switch (word.record.state) {
@@ -78,34 +116,8 @@ Outcome<Uuid> host_boot_id() {
 }
 
 Task<Outcome<Superblock>> read_superblock(BlockNode& child) {
-    if (child.info().size < kSecondSuperblockOffset + kPageSize) {
-        co_return failure(fmt::format("'{}' is no zbdkit image: it has {}, less than the metadata "
-                                      "of one",
-                                      child.describe(), format_size(child.info().size)),
-                          Errc::corrupt);
-    }
-    Outcome<Superblock> best = failure("");
-    SuperblockFault fault = SuperblockFault::not_an_image;
-    AlignedBuffer buffer(kPageSize);
-    constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
-    for (const std::uint64_t offset : kCopies) {
-        const Result<void> read = co_await read_bytes(child, offset, buffer.bytes());
-        if (!read)
-            co_return failure(fmt::format("cannot read '{}'", child.describe()), read.error());
-        const auto superblock = decode_superblock(buffer.bytes());
-        if (!superblock) {
-            // The worse news of the two copies is told: damage rather than "no image".
-            if (superblock.error() != SuperblockFault::not_an_image) fault = superblock.error();
-        } else if (!best || superblock->sequence > best->sequence) {
-            best = *superblock;
-        }
-    }
-    if (!best) {
-        co_return failure(fmt::format("'{}' cannot be opened as a zoned image: {}",
-                                      child.describe(), superblock_fault_text(fault)),
-                          Errc::corrupt);
-    }
-    co_return best;
+    const FoundSuperblock found = co_await ok(find_superblock(child));
+    co_return found.superblock;
 }
 
 // --- Opening ------------------------------------------------------------------------------------
@@ -118,7 +130,9 @@ Task<Outcome<std::unique_ptr<ZonedStore>>> ZonedStore::open(BlockNode& child,
 }
 
 Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
-    superblock_ = co_await ok(read_superblock(child_));
+    const FoundSuperblock found = co_await ok(find_superblock(child_));
+    superblock_ = found.superblock;
+    newest_copy_ = found.copy;
     layout_ = layout_of(superblock_.geometry);
     if (layout_.image_size > child_.info().size) {
         co_return failure(fmt::format("'{}' is truncated: it has {} bytes, its superblock says {}",
@@ -141,7 +155,18 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
     if (options.read_only) co_return Outcome<void>{};
     superblock_.condition = Condition::in_use;
     superblock_.boot_id = options.boot_id;
-    co_return co_await write_superblock();
+    co_await ok(write_superblock());
+    // A commit that was under way when the daemon died may have reached the storage without the
+    // live table. What is served from here on must not be overtaken by it at a later power loss.
+    if (recovery_ == Recovery::daemon_death && !is_committed()) {
+        const Result<void> settled = co_await flush();
+        if (!settled) {
+            co_return failure(
+                fmt::format("cannot settle the zone states of '{}'", child_.describe()),
+                settled.error());
+        }
+    }
+    co_return Outcome<void>{};
 }
 
 Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
@@ -230,15 +255,18 @@ Task<Outcome<void>> ZonedStore::write_superblock() {
     AlignedBuffer buffer(kPageSize);
     const Page page = encode_superblock(superblock_);
     std::ranges::copy(page, buffer.bytes().begin());
-    constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
-    // One copy is durable before the other is touched.
-    for (const std::uint64_t offset : kCopies) {
-        Result<void> step = co_await write_bytes(child_, offset, buffer.bytes());
+    // The copy that counts is left alone until the other one, which may be damaged, is durable. It
+    // must be durable itself by then: a daemon that died may have left it in the host's cache.
+    Result<void> step = co_await sync_child();
+    for (std::size_t i = 0; i < kCopies.size() && step; ++i) {
+        const auto copy = static_cast<std::uint8_t>(1 - newest_copy_);
+        step = co_await write_bytes(child_, kCopies.at(copy), buffer.bytes());
         if (step) step = co_await sync_child();
-        if (!step) {
-            co_return failure(fmt::format("cannot write the superblock of '{}'", child_.describe()),
-                              step.error());
-        }
+        if (step) newest_copy_ = copy;
+    }
+    if (!step) {
+        co_return failure(fmt::format("cannot write the superblock of '{}'", child_.describe()),
+                          step.error());
     }
     co_return Outcome<void>{};
 }
@@ -266,6 +294,10 @@ Result<Word> ZonedStore::word(ZoneIndex zone) const {
 void ZonedStore::put(ZoneIndex zone, const Word& word) {
     set_bits(to_number(zone), encode_word(word));
     mark_dirty(to_number(zone));
+}
+
+bool ZonedStore::is_committed(ZoneIndex zone) const {
+    return !running_ && !pages_.at(to_number(zone) / kZonesPerPage).dirty;
 }
 
 // --- Rounds -------------------------------------------------------------------------------------
@@ -365,6 +397,7 @@ Task<Result<void>> ZonedStore::run(Round& round) {
     if (result) {
         for (const Change& change : round.changes) {
             set_bits(to_number(change.zone), encode_word(change.word));
+            if (on_commit_ != nullptr) on_commit_(observer_context_, change);
         }
     }
     co_return result;

@@ -64,6 +64,11 @@ class ZonedStore {
     /// Changes a zone's word in the live table. Durable with the next flush().
     void put(ZoneIndex zone, const Word& word);
 
+    /// Whether the zone's word, as it is now, is durable. May be false for one that is.
+    [[nodiscard]] bool is_committed(ZoneIndex zone) const;
+    /// The same for all zones.
+    [[nodiscard]] bool is_committed() const { return !running_ && dirty_pages_.empty(); }
+
     /// Makes everything durable that was completed before the call: data, and the words over it.
     /// Errors: what the child says; after a failed sync every later call fails too, because the
     /// host may have dropped what it could not write.
@@ -77,6 +82,15 @@ class ZonedStore {
     /// live table, before any later round can begin.
     /// Errors: as flush(); the live table is unchanged then.
     [[nodiscard]] Task<Result<void>> commit(std::span<const Change> changes);
+
+    /// Sets who is told of each committed change: one observer, for the node, called in the very
+    /// turn in which the change becomes part of the live table, so that the node's own table and
+    /// this one never differ. It must not call the store.
+    void set_commit_observer(void (*on_commit)(void* context, const Change& change),
+                             void* context) {
+        on_commit_ = on_commit;
+        observer_context_ = context;
+    }
 
     /// Flushes and marks the image as clean.
     [[nodiscard]] Task<Outcome<void>> close();
@@ -117,6 +131,7 @@ class ZonedStore {
 
     BlockNode& child_;
     Superblock superblock_;
+    std::uint8_t newest_copy_ = 0;  ///< of the superblock: the last one known to be durable
     Layout layout_;
     Recovery recovery_ = Recovery::clean;
 
@@ -131,6 +146,8 @@ class ZonedStore {
     bool running_ = false;
     bool sync_failed_ = false;
     TaskScope rounds_;
+    void (*on_commit_)(void* context, const Change& change) = nullptr;
+    void* observer_context_ = nullptr;
 };
 
 }  // namespace zbdkit::zoned

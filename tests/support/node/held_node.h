@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A filter for tests that holds writes until the test lets them go, in any order, and fails those
-// the test chooses. What it did is recorded.
+// A filter for tests that holds writes (and discards, if asked to) until the test lets them go, in
+// any order, and fails those the test chooses. What it did is recorded.
 #pragma once
 
 #include <deque>
@@ -33,6 +33,8 @@ class HeldNode final : public PassthroughFilter {
     /// From now on writes at or above `offset` wait for release().
     void hold_from(std::uint64_t offset) { hold_from_ = offset; }
     void hold_nothing() { hold_from_ = ~std::uint64_t{0}; }
+    /// From now on discards wait too, wherever they are.
+    void hold_discards() { holds_discards_ = true; }
     /// How many writes wait.
     [[nodiscard]] std::size_t held_count() const { return held_.size(); }
     [[nodiscard]] ByteRange held_range(std::size_t index) const { return held_.at(index)->range; }
@@ -57,7 +59,8 @@ class HeldNode final : public PassthroughFilter {
     Task<Result<void>> do_submit(Request& request) override {
         seen_.push_back({request.op, request.range});
         if (fail_op_ == request.op) co_return fail(fail_code_, "failed by the test");
-        if (request.op == Op::write && request.range.offset >= hold_from_) {
+        const bool is_held_write = request.op == Op::write && request.range.offset >= hold_from_;
+        if (is_held_write || (request.op == Op::discard && holds_discards_)) {
             auto held = std::make_shared<Held>();  // shared by the queue and this coroutine
             held->range = request.range;
             held_.push_back(held);
@@ -69,6 +72,7 @@ class HeldNode final : public PassthroughFilter {
 
   private:
     std::uint64_t hold_from_ = ~std::uint64_t{0};
+    bool holds_discards_ = false;
     std::deque<std::shared_ptr<Held>> held_;
     std::optional<Op> fail_op_;
     Errc fail_code_ = Errc::io;

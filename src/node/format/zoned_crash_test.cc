@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is synced when, and what a failed sync, the daemon's death and a power loss leave. The
+// simulator (tests/sim) looks for what is not here; what it found has its test at the end.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "tests/support/node/zoned_format.h"
+
+namespace zbdkit {
+namespace {
+
+using test::HeldNode;
+using test::kZone;
+using test::Pending;
+
+using ZonedCrash = test::ZonedFormat;
+
+TEST_F(ZonedCrash, flush_syncs_data_before_the_commit_page_and_the_page_after) {
+    ASSERT_EQ(now({.op = Op::flush}), std::nullopt);
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const std::vector<HeldNode::Seen> expected = {
+        {Op::flush, {}},
+        {Op::write, {layout_.slot_offset(0, 0), 4096}},
+        {Op::flush, {}},
+    };
+    std::vector<HeldNode::Seen> seen = below_->seen();
+    ASSERT_EQ(seen.size(), 3U);
+    EXPECT_EQ(seen[0], expected[0]);
+    EXPECT_EQ(seen[1].op, Op::write);
+    EXPECT_GE(seen[1].range.offset, layout_.commit_offset);
+    EXPECT_LT(seen[1].range.offset, layout_.data_offset);
+    EXPECT_EQ(seen[2], expected[2]);
+}
+
+TEST_F(ZonedCrash, commit_pages_alternate_between_their_slots) {
+    std::vector<std::uint64_t> offsets;
+    for (std::uint64_t i = 0; i < 3; ++i) {
+        start(Op::write, kZone + i * 4096, 4096, 1);
+        settle();
+        below_->forget();
+        ASSERT_EQ(now(flush_request()), std::nullopt);
+        offsets.push_back(below_->seen().at(1).range.offset);
+    }
+    EXPECT_NE(offsets[0], offsets[1]);
+    EXPECT_EQ(offsets[0], offsets[2]);
+}
+
+TEST_F(ZonedCrash, flushes_that_wait_together_share_a_round) {
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->forget();
+    below_->hold_from(layout_.commit_offset);
+    std::vector<Pending*> flushes;
+    for (int i = 0; i < 8; ++i) flushes.push_back(&start(flush_request()));
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    below_->release(0);
+    settle();
+    for (const Pending* flush : flushes) EXPECT_TRUE(flush->done);
+    // The first one's round syncs twice; the other seven share one that has no page to write.
+    EXPECT_EQ(std::ranges::count(below_->seen(), Op::flush, &HeldNode::Seen::op), 3);
+}
+
+TEST_F(ZonedCrash, reset_is_committed_before_its_space_is_punched) {
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(zone_request(Op::zone_reset, kZone)), std::nullopt);
+    const std::vector<HeldNode::Seen>& seen = below_->seen();
+    ASSERT_EQ(seen.size(), 4U);
+    EXPECT_EQ(seen[2].op, Op::flush);
+    EXPECT_EQ(seen[3].op, Op::discard);
+    EXPECT_EQ(seen[3].range, (ByteRange{layout_.data_offset + kZone, kZone}));
+}
+
+TEST_F(ZonedCrash, reset_whose_commit_fails_leaves_the_zone_as_it_was) {
+    start(Op::write, kZone, 4096, 9);
+    settle();
+    below_->fail_all(Op::write, Errc::io);
+    EXPECT_EQ(now(zone_request(Op::zone_reset, kZone)), Errc::io);
+    below_->fail_nothing();
+    EXPECT_EQ(zone(1).state, ZoneState::implicit_open);
+    EXPECT_EQ(byte_at(kZone), 9);
+}
+
+TEST_F(ZonedCrash, failed_sync_makes_every_later_flush_fail_until_it_is_opened_again) {
+    below_->fail_all(Op::flush, Errc::io);
+    EXPECT_EQ(now(flush_request()), Errc::io);
+    below_->fail_nothing();
+    EXPECT_EQ(now(flush_request()), Errc::io);
+    disk_.reset();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(now(flush_request()), std::nullopt);
+}
+
+TEST_F(ZonedCrash, power_loss_keeps_what_was_flushed_and_closes_open_zones) {
+    start(Op::write, kZone, 8192, 1);
+    ASSERT_EQ(now(zone_request(Op::zone_open, 3 * kZone)), std::nullopt);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    start(Op::write, kZone + 8192, 4096, 2);
+    start(Op::write, 2 * kZone, 4096, 3);
+    settle();
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(1).state, ZoneState::closed);
+    EXPECT_EQ(pointer(1), 8192U);
+    EXPECT_EQ(byte_at(kZone + 8192), 0);
+    EXPECT_EQ(zone(2).state, ZoneState::empty);
+    EXPECT_EQ(zone(3).state, ZoneState::empty);
+}
+
+TEST_F(ZonedCrash, power_loss_keeps_completed_zone_actions) {
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    ASSERT_EQ(now(zone_request(Op::zone_finish, kZone)), std::nullopt);
+    start(Op::write, 2 * kZone, 4096, 2);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    ASSERT_EQ(now(zone_request(Op::zone_reset, 2 * kZone)), std::nullopt);
+    start(Op::write, 3 * kZone, 4096, 3);
+    settle();
+    ASSERT_EQ(now(zone_request(Op::zone_close, 3 * kZone)), std::nullopt);
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(1).state, ZoneState::full);
+    EXPECT_EQ(byte_at(kZone), 1);
+    EXPECT_EQ(zone(2).state, ZoneState::empty);
+    EXPECT_EQ(zone(3).state, ZoneState::closed);
+    EXPECT_EQ(pointer(3), 4096U);
+}
+
+/// Two commit pages of different rounds: zone 1 was full before zone 600 became active, but its
+/// page was not written any more.
+TEST_F(ZonedCrash, power_loss_between_two_pages_may_leave_more_active_zones_than_the_limit) {
+    make(1024 * 64 * kKiB, "zone.size=64K,zone.max_active_zones=1");
+    start(Op::write, 64 * kKiB, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    start(Op::write, 64 * kKiB + 4096, 60 * kKiB, 1);
+    start(Op::write, 600 * 64 * kKiB, 4096, 2);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const std::uint64_t first_page = below_->seen().at(1).range.offset;
+    lose_power();
+    std::ranges::fill(memory_.bytes().subspan(first_page, 4096), std::byte{0});
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone_at(64 * kKiB).state, ZoneState::closed);
+    EXPECT_EQ(zone_at(600 * 64 * kKiB).state, ZoneState::closed);
+    Pending& third = start(Op::write, 700 * 64 * kKiB, 4096, 3);
+    settle();
+    EXPECT_EQ(third.error, Errc::zone_active_limit);
+}
+
+TEST_F(ZonedCrash, torn_commit_page_leaves_the_older_slot) {
+    start(Op::write, kZone, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    start(Op::write, kZone + 4096, 4096, 2);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const std::uint64_t newest = below_->seen().at(1).range.offset;
+    lose_power();
+    std::ranges::fill(memory_.bytes().subspan(newest + 512, 512), std::byte{0xff});
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+}
+
+TEST_F(ZonedCrash, both_slots_of_a_commit_page_damaged_is_refused) {
+    disk_.reset();
+    std::ranges::fill(memory_.bytes().subspan(layout_.commit_offset, 8192), std::byte{0xff});
+    EXPECT_EQ(open(),
+              "'memory of 9 MiB' is damaged: both copies of commit page 0 (zones 0 to 7) "
+              "are unreadable");
+}
+
+TEST_F(ZonedCrash, live_table_with_an_impossible_state_is_refused_after_daemon_death) {
+    disk_.reset();
+    memory_.bytes()[layout_.live_table_offset + 7] = std::byte{0x07};
+    EXPECT_NE(open().find("zone 0 in the live table"), std::string::npos);
+}
+
+TEST_F(ZonedCrash, zone_beyond_its_capacity_in_the_live_table_is_refused) {
+    disk_.reset();
+    store_le(memory_.bytes().data() + layout_.live_table_offset + 8,
+             zoned::encode_word({.record = {.state = ZoneState::closed, .data_end = 2 * kMiB}}));
+    EXPECT_NE(open().find("is damaged: zone 1"), std::string::npos);
+}
+
+// --- Found by the simulator ---------------------------------------------------------------------
+
+TEST_F(ZonedCrash, finish_of_a_zone_that_writes_filled_is_durable) {
+    start(Op::write, kZone, kZone, 1);
+    settle();
+    ASSERT_EQ(now(zone_request(Op::zone_finish, kZone)), std::nullopt);
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(1).state, ZoneState::full);
+}
+
+TEST_F(ZonedCrash, close_of_a_closed_zone_makes_its_data_durable) {
+    make(8 * kZone, "zone.size=1M,zone.max_open_zones=1");
+    start(Op::write, kZone, 4096, 1);
+    start(Op::write, 2 * kZone, 4096, 2);  // closes zone 1
+    settle();
+    ASSERT_EQ(zone(1).state, ZoneState::closed);
+    ASSERT_EQ(now(zone_request(Op::zone_close, kZone)), std::nullopt);
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+}
+
+/// The failed finish may be on the medium, so a reset must not succeed without undoing it there.
+TEST_F(ZonedCrash, reset_after_a_finish_that_failed_is_no_success_without_a_commit) {
+    below_->fail_all(Op::flush, Errc::io);
+    ASSERT_EQ(now(zone_request(Op::zone_finish, kZone)), Errc::io);
+    ASSERT_EQ(zone(1).state, ZoneState::empty);
+    EXPECT_EQ(now(zone_request(Op::zone_reset, kZone)), Errc::io);
+    EXPECT_EQ(now(zone_request(Op::zone_reset_all, 0)), Errc::io);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+}
+
+/// A commit page that got to the storage just before the daemon died is taken back before anybody
+/// is told of the older state.
+TEST_F(ZonedCrash, action_under_way_at_the_daemons_death_does_not_come_back_after_a_power_loss) {
+    start(Op::write, kZone, 4096, 7);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    below_->hold_from(layout_.commit_offset);
+    Pending& reset = start(zone_request(Op::zone_reset, kZone));
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    // The page lands, and its sync fails: as far as anybody was told nothing happened.
+    below_->fail_all(Op::flush, Errc::io);
+    below_->release(0);
+    settle();
+    ASSERT_EQ(reset.error, Errc::io);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    ASSERT_EQ(pointer(1), 4096U);
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+    EXPECT_EQ(byte_at(kZone), 7);
+}
+
+TEST_F(ZonedCrash, damaged_superblock_copy_is_written_before_the_good_one) {
+    for (const std::uint64_t damaged : {std::uint64_t{0}, zoned::kSecondSuperblockOffset}) {
+        kill_daemon();
+        std::ranges::fill(memory_.bytes().subspan(damaged, 512), std::byte{0xff});
+        ASSERT_EQ(open(), "");
+        const auto first_write = std::ranges::find(below_->seen(), Op::write, &HeldNode::Seen::op);
+        ASSERT_NE(first_write, below_->seen().end());
+        EXPECT_EQ(first_write->range.offset, damaged);
+        // What counts may be in the host's cache only: it is synced before the other is touched.
+        EXPECT_EQ(std::prev(first_write)->op, Op::flush);
+    }
+}
+
+/// While the space of zone 1 is freed, zone 2 is reset as well, and must not be closed to make room
+/// for another zone: its old word would come back.
+TEST_F(ZonedCrash, zone_of_a_reset_all_is_not_brought_back_by_making_room_for_another) {
+    make(8 * kZone, "zone.size=1M,zone.max_open_zones=2");
+    start(Op::write, kZone, 4096, 1);
+    start(Op::write, 2 * kZone, 4096, 2);
+    settle();
+    below_->hold_discards();
+    Pending& reset = start(zone_request(Op::zone_reset_all, 0));
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    start(Op::write, 3 * kZone, 4096, 3);
+    start(Op::write, 4 * kZone, 4096, 4);
+    settle();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    while (below_->held_count() > 0) {
+        below_->release(0);
+        settle();
+    }
+    ASSERT_TRUE(reset.done);
+    ASSERT_EQ(reset.error, std::nullopt);
+    lose_power();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(2).state, ZoneState::empty);
+    EXPECT_EQ(zone(4).state, ZoneState::closed);
+}
+
+}  // namespace
+}  // namespace zbdkit

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sim/simulation.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "base/assert.h"
+#include "graph/backend.h"
+#include "graph/graph.h"
+#include "io/blocking_pool.h"
+#include "node/format/zoned_create.h"
+#include "tests/sim/guest.h"
+#include "tests/sim/random.h"
+#include "tests/sim/sim_engine.h"
+#include "tests/sim/sim_node.h"
+#include "tests/sim/truth.h"
+#include "tests/sim/workload.h"
+
+namespace zbdkit::sim {
+namespace {
+
+constexpr unsigned kMostQueues = 3;
+constexpr std::uint64_t kMostLives = 14;
+
+/// A small disk, so that limits, full zones, capacities and the short last zone are met all the
+/// time. Some have so many zones that a commit page's words span sectors, and can be torn.
+zoned::NewImage random_image(Random& random) {
+    const bool has_many = random.one_in(4);
+    const std::uint64_t zone = has_many ? 4 * kKiB : (std::uint64_t{8} << random.below(3)) * kKiB;
+    const std::uint64_t capacity = zone - random.below(3) * kKiB;
+    const std::uint64_t zones = has_many ? random.between(60, 150) : random.between(3, 9);
+    const std::uint64_t conventional = random.below(3);
+    const std::uint64_t short_last =
+        random.coin() ? random.between(1, zone / kUnit - 1) * kUnit : 0;
+    const std::uint64_t max_active = random.coin() ? random.between(2, 5) : 0;
+    const std::uint64_t most_open = max_active == 0 ? 5 : max_active;
+    const std::uint64_t max_open = random.coin() ? random.between(1, most_open) : 0;
+    const Outcome<OptionValues> options = OptionValues::parse(
+        fmt::format("block_size=512,zone.size={},zone.capacity={},zone.conventional_zones={},"
+                    "zone.max_open_zones={},zone.max_active_zones={},zone.max_append_bytes={}",
+                    zone, capacity, conventional, max_open, max_active,
+                    random.between(1, std::min<std::uint64_t>(8, capacity / kUnit)) * kUnit),
+        "", "simulated image");
+    ZBDKIT_ASSERT(options.has_value());
+    const Outcome<zoned::NewImage> image =
+        zoned::plan_image((zones + conventional) * zone + short_last, *options);
+    if (!image) fmt::print(stderr, "{}\n", image.error().message);
+    ZBDKIT_ASSERT(image.has_value());
+    return *image;
+}
+
+/// One life in three is without faults, so that every error in it is our own.
+SimFaults random_faults(Random& random) {
+    if (random.one_in(3)) return {};
+    return {.read_error = random.coin() ? 400U : 0U,
+            .write_error = random.coin() ? random.between(30, 300) : 0U,
+            .sync_error = random.one_in(4) ? random.between(20, 200) : 0U,
+            .short_transfer = random.coin() ? 20U : 0U,
+            .slow = random.coin() ? 100U : 0U};
+}
+
+/// Makes an image look as if another boot of the host had used it: the one thing that tells a
+/// power loss from the daemon's death.
+void change_boot(SimDisk& disk) {
+    constexpr std::array<std::uint64_t, 2> kCopies = {0, zoned::kSecondSuperblockOffset};
+    for (const std::uint64_t offset : kCopies) {
+        const ConstBytes bytes = disk.bytes().subspan(offset, zoned::kPageSize);
+        auto superblock = zoned::decode_superblock(bytes);
+        if (!superblock) continue;                  // torn by the power cut
+        superblock->boot_id.fill(std::byte{0xb0});  // no boot of a host has such an id
+        disk.write(offset, zoned::encode_superblock(*superblock));
+    }
+    disk.sync(disk.now());
+}
+
+[[noreturn]] void report_and_end(void* context, const std::string& text) {
+    const std::uint64_t seed = *static_cast<std::uint64_t*>(context);
+    fmt::print("seed {}: {}reproduce with --seed {}\n", seed, text, seed);
+    std::fflush(stdout);
+    std::_Exit(1);
+}
+
+class Simulation {
+  public:
+    Simulation(std::uint64_t seed, Canary canary, test::DriverMemory& memory, Tally& tally)
+        : seed_(seed),
+          random_(seed),
+          canary_(canary),
+          memory_(memory),
+          tally_(tally),
+          image_(random_image(random_)),
+          disk_(round_up(zoned::layout_of(image_.geometry).image_size, SimDisk::kSector)),
+          truth_(image_.geometry) {
+        truth_.set_complaint(report_and_end, &seed_);
+    }
+
+    void run() {
+        make_image();
+        const std::uint64_t lives = random_.between(2, kMostLives);
+        for (std::uint64_t life = 0; life < lives; ++life) one_life();
+        tally_.units += truth_.units_judged();
+    }
+
+  private:
+    void make_image();
+    void one_life();
+    void serve(Reactor& reactor, SimEngine& engine, std::unique_ptr<BlockNode> root);
+    /// How far a daemon got before its life ended.
+    enum class Closing : std::uint8_t { not_begun, failed, done };
+    void end_life(SimEngine& engine, Closing closing);
+    [[nodiscard]] Outcome<std::unique_ptr<BlockNode>> open(Reactor& reactor);
+
+    std::uint64_t seed_;
+    Random random_;
+    Canary canary_;
+    test::DriverMemory& memory_;
+    Tally& tally_;
+    zoned::NewImage image_;
+    SimDisk disk_;
+    Truth truth_;
+    BlockingPool pool_{1};
+};
+
+void Simulation::make_image() {
+    Reactor reactor(std::make_unique<SimEngine>(disk_, SimFaults{}, random_.seed()));
+    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk_);
+    const Outcome<void> made = reactor.run_to_end(zoned::format_image(*node, image_));
+    ZBDKIT_ASSERT(made.has_value());
+}
+
+Outcome<std::unique_ptr<BlockNode>> Simulation::open(Reactor& reactor) {
+    OpenContext context{reactor, pool_};
+    NamedNodes named;
+    const Outcome<void> put =
+        named.put_as("disk", with_canary(canary_, image_.geometry, make_sim_node(reactor, disk_)));
+    ZBDKIT_ASSERT(put.has_value());
+    OptionValues options("simulated graph");
+    options.replace("driver", "zoned");
+    options.replace("file", "disk");
+    return reactor.run_to_end(open_node(context, options, named));
+}
+
+void Simulation::one_life() {
+    ++tally_.lives;
+    const SimFaults faults = random_faults(random_);
+    auto owned = std::make_unique<SimEngine>(disk_, faults, random_.seed());
+    SimEngine& engine = *owned;
+    Reactor reactor(std::move(owned));
+    const bool stops_early = random_.one_in(5);  // while the image is opened
+    if (stops_early) engine.stop_after(random_.between(1, 16));
+    Outcome<std::unique_ptr<BlockNode>> root = open(reactor);
+    if (root) {
+        serve(reactor, engine, std::move(*root));
+        return;
+    }
+    if (!engine.has_stopped() && engine.faults_met() == 0) {
+        report_and_end(&seed_, fmt::format("cannot be opened: {}\n", root.error().message));
+    }
+    end_life(engine, Closing::not_begun);
+}
+
+void Simulation::serve(Reactor& reactor, SimEngine& engine, std::unique_ptr<BlockNode> root) {
+    BlockBackend backend(std::move(root));
+    const Guest::Options guest_options = {
+        .queue_count = static_cast<unsigned>(random_.between(1, kMostQueues)),
+        .packed = random_.coin(),
+        .write_through = random_.one_in(6)};
+    Guest guest(reactor, backend, memory_, guest_options);
+    const Workload::Options options = {.actors = static_cast<unsigned>(random_.between(1, 16)),
+                                       .queue_count = guest_options.queue_count,
+                                       .requests = random_.between(10, 1500),
+                                       .max_append_units = image_.geometry.max_append_bytes / kUnit,
+                                       .write_through = guest_options.write_through};
+    truth_.expect_no_io_errors();
+    Workload workload(reactor, engine, guest, truth_, options, random_.seed());
+    if (!engine.has_stopped()) {
+        engine.do_not_stop();
+        reactor.run_to_end(workload.judge_all());
+        truth_.restarted();
+        const std::uint64_t last_event = random_.coin() ? 40 : 1200;
+        if (!random_.one_in(8)) engine.stop_after(random_.between(1, last_event));
+        reactor.run_to_end(workload.run());
+    }
+    reactor.run_to_end(guest.stop());
+    tally_.requests += workload.requests_done();
+    const bool stopped_before = engine.has_stopped();
+    const Outcome<void> closed = reactor.run_to_end(backend.close());
+    if (stopped_before) {
+        end_life(engine, Closing::not_begun);
+    } else {
+        end_life(engine, closed ? Closing::done : Closing::failed);
+    }
+}
+
+void Simulation::end_life(SimEngine& engine, Closing closing) {
+    tally_.disk_events += engine.events();
+    tally_.faults += engine.faults_met();
+    if (!engine.has_stopped() && closing == Closing::done) {
+        ++tally_.clean_stops;
+        truth_.crash(Crash::none, true);
+        return;
+    }
+    const bool while_closing = closing != Closing::not_begun;
+    if (engine.has_stopped()) disk_ = engine.take_left();
+    // A failed sync leaves what the host makes of it in doubt until the host itself starts anew.
+    if (random_.coin() || engine.sync_has_failed()) {
+        ++tally_.power_losses;
+        truth_.crash(Crash::power_loss, while_closing);
+        disk_ = disk_.after_power_cut(random_);
+        if (canary_ != Canary::trust_live_table) change_boot(disk_);
+    } else {
+        ++tally_.daemon_deaths;
+        truth_.crash(Crash::daemon_death, while_closing);
+    }
+}
+
+}  // namespace
+
+void Tally::add(const Tally& other) {
+    lives += other.lives;
+    power_losses += other.power_losses;
+    daemon_deaths += other.daemon_deaths;
+    clean_stops += other.clean_stops;
+    requests += other.requests;
+    disk_events += other.disk_events;
+    faults += other.faults;
+    units += other.units;
+}
+
+void simulate(std::uint64_t seed, Canary canary, test::DriverMemory& memory, Tally& tally) {
+    Simulation(seed, canary, memory, tally).run();
+}
+
+std::size_t guest_memory_size() { return Guest::memory_size(kMostQueues); }
+
+}  // namespace zbdkit::sim
