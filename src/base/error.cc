@@ -40,6 +40,25 @@ Error error_from_errno(std::int32_t os_errno, const char* text) {
     }
 }
 
+std::int32_t errno_of(const Error& error) {
+    if (error.os_errno != 0) return error.os_errno;
+    switch (error.code) {
+        case Errc::no_space: return ENOSPC;
+        case Errc::read_only: return EPERM;
+        case Errc::misaligned: return EINVAL;
+        case Errc::not_supported: return EOPNOTSUPP;
+        case Errc::zone_open_limit: return ETOOMANYREFS;
+        case Errc::zone_active_limit: return EOVERFLOW;
+        case Errc::io:
+        case Errc::out_of_range:
+        case Errc::zone_invalid:
+        case Errc::zone_unaligned_wp:
+        case Errc::corrupt:
+        case Errc::shutting_down: return EIO;
+    }
+    return EIO;
+}
+
 std::string describe(const Error& error) {
     std::string line = error.text;
     if (error.os_errno != 0) {

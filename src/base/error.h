@@ -54,6 +54,12 @@ using Result = std::expected<T, Error>;
 /// @param os_errno  positive errno
 [[nodiscard]] Error error_from_errno(std::int32_t os_errno, const char* text);
 
+/// The errno that says the same to a program of the host: the one of the host call behind the
+/// error, or what Linux answers of a device in that situation (ETOOMANYREFS at the open limit, EIO
+/// for what a zone forbids).
+/// @return positive errno
+[[nodiscard]] std::int32_t errno_of(const Error& error);
+
 /// One line for people: "zone is full (zone_invalid)" with strerror text if there is an errno.
 [[nodiscard]] std::string describe(const Error& error);
 

@@ -32,6 +32,26 @@ INSTANTIATE_TEST_SUITE_P(
                     ErrnoCase{ETOOMANYREFS, Errc::zone_open_limit},
                     ErrnoCase{EOVERFLOW, Errc::zone_active_limit}));
 
+class ErrnoOf : public testing::TestWithParam<ErrnoCase> {};
+
+TEST_P(ErrnoOf, code_becomes_what_the_host_would_say) {
+    EXPECT_EQ(errno_of({GetParam().code, 0, ""}), GetParam().os_errno);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Codes, ErrnoOf,
+    testing::Values(ErrnoCase{EIO, Errc::io}, ErrnoCase{ENOSPC, Errc::no_space},
+                    ErrnoCase{EPERM, Errc::read_only}, ErrnoCase{EIO, Errc::out_of_range},
+                    ErrnoCase{EINVAL, Errc::misaligned}, ErrnoCase{EOPNOTSUPP, Errc::not_supported},
+                    ErrnoCase{EIO, Errc::zone_invalid}, ErrnoCase{EIO, Errc::zone_unaligned_wp},
+                    ErrnoCase{ETOOMANYREFS, Errc::zone_open_limit},
+                    ErrnoCase{EOVERFLOW, Errc::zone_active_limit}, ErrnoCase{EIO, Errc::corrupt},
+                    ErrnoCase{EIO, Errc::shutting_down}));
+
+TEST(ErrnoOfError, errno_of_the_host_call_comes_first) {
+    EXPECT_EQ(errno_of({Errc::io, ENODEV, "read failed"}), ENODEV);
+}
+
 struct NameCase {
     Errc code;
     const char* name;

@@ -3,17 +3,20 @@
 
 #include <spdlog/sinks/stdout_sinks.h>
 
-#include <memory>
 #include <utility>
 
 namespace zbdkit {
 
-void init_log(spdlog::level::level_enum level) {
+std::shared_ptr<spdlog::logger> make_stderr_log(spdlog::level::level_enum level) {
     auto logger = std::make_shared<spdlog::logger>(
         "zbdkit", std::make_shared<spdlog::sinks::stderr_sink_mt>());
     logger->set_pattern("zbdkit: %H:%M:%S.%e %l: %v");
     logger->set_level(level);
-    spdlog::set_default_logger(std::move(logger));
+    return logger;
+}
+
+void init_log(spdlog::level::level_enum level) {
+    spdlog::set_default_logger(make_stderr_log(level));
 }
 
 bool LogLimiter::allow(std::uint64_t now_ns) {

@@ -5,8 +5,13 @@
 #include <spdlog/spdlog.h>
 
 #include <cstdint>
+#include <memory>
 
 namespace zbdkit {
+
+/// A log to stderr with time and level, for whoever needs one apart from the default.
+/// @return shared with nobody: spdlog's registry does not know it
+[[nodiscard]] std::shared_ptr<spdlog::logger> make_stderr_log(spdlog::level::level_enum level);
 
 /// Sends the log to stderr with time and level. Call once, before other threads start.
 /// @param level  spdlog level, for example spdlog::level::info

@@ -143,6 +143,19 @@ Outcome<std::uint64_t> OptionValues::number(std::string_view key, std::uint64_t 
     return number;
 }
 
+Outcome<std::uint64_t> OptionValues::duration_ns(std::string_view key, std::uint64_t otherwise,
+                                                 std::uint64_t most) const {
+    const std::string* value = find(key);
+    if (value == nullptr) return otherwise;
+    Outcome<std::uint64_t> duration = parse_duration(*value);
+    if (!duration) return bad_value(key, duration.error().message);
+    if (*duration > most) {
+        return bad_value(
+            key, fmt::format("'{}' is too long: at most {}", *value, format_duration(most)));
+    }
+    return duration;
+}
+
 Outcome<void> OptionValues::check_known(std::span<const OptionInfo> known,
                                         std::span<const OptionInfo> also) const {
     std::vector<std::string_view> names;

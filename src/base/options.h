@@ -59,6 +59,11 @@ class OptionValues {
     [[nodiscard]] Outcome<std::uint64_t> number(std::string_view key, std::uint64_t otherwise,
                                                 std::uint64_t most) const;
 
+    /// A time in any form of parse_duration(). @return nanoseconds
+    /// Errors: anything else, or above `most`.
+    [[nodiscard]] Outcome<std::uint64_t> duration_ns(std::string_view key, std::uint64_t otherwise,
+                                                     std::uint64_t most) const;
+
     /// Errors: an option that is in none of the lists, with the nearest known one.
     [[nodiscard]] Outcome<void> check_known(std::span<const OptionInfo> known,
                                             std::span<const OptionInfo> also = {}) const;

@@ -96,5 +96,25 @@ TEST(Options, indexes_of_a_list_are_known_by_a_star) {
     EXPECT_FALSE(parsed("rule.0=read").check_known(kKnown).has_value());
 }
 
+TEST(Options, duration_is_in_nanoseconds) {
+    const OptionValues values = parsed("delay=10ms");
+    EXPECT_EQ(values.duration_ns("delay", 0, 1'000'000'000), 10'000'000U);
+    EXPECT_EQ(values.duration_ns("other", 7, 1'000'000'000), 7U);
+}
+
+TEST(Options, duration_that_is_none_or_too_long_is_refused) {
+    const OptionValues values = parsed("a=soon,b=2min");
+    const Outcome<std::uint64_t> none = values.duration_ns("a", 0, 60'000'000'000);
+    ASSERT_FALSE(none.has_value());
+    EXPECT_EQ(
+        none.error().message,
+        "driver 'x': option 'a': 'soon' is not a time: expected one such as 10ms, 250us, 1.5s "
+        "or 2min (seconds without a unit)");
+    const Outcome<std::uint64_t> too_long = values.duration_ns("b", 0, 60'000'000'000);
+    ASSERT_FALSE(too_long.has_value());
+    EXPECT_EQ(too_long.error().message,
+              "driver 'x': option 'b': '2min' is too long: at most 1 min");
+}
+
 }  // namespace
 }  // namespace zbdkit

@@ -7,6 +7,7 @@
 #include <array>
 #include <cctype>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 #include <vector>
@@ -89,6 +90,102 @@ Outcome<std::uint64_t> parse_size(std::string_view text) {
             Errc::out_of_range);
     }
     return *bytes;
+}
+
+namespace {
+
+struct TimeUnit {
+    std::string_view name;
+    std::uint64_t nanoseconds;
+};
+/// The first of those of one length is the one that is written.
+constexpr std::array kTimeUnits = {
+    TimeUnit{"ns", 1},
+    TimeUnit{"us", 1'000},
+    TimeUnit{"\u00b5s", 1'000},  // micro sign
+    TimeUnit{"\u03bcs", 1'000},  // Greek mu
+    TimeUnit{"ms", 1'000'000},
+    TimeUnit{"s", 1'000'000'000},
+    TimeUnit{"sec", 1'000'000'000},
+    TimeUnit{"min", 60'000'000'000},
+    TimeUnit{"h", 3'600'000'000'000},
+};
+constexpr std::uint64_t kSecond = 1'000'000'000;
+constexpr std::size_t kMostFractionDigits = 9;  // of an hour that is less than 4 us
+
+/// @return how many leading characters are digits
+std::size_t digits_in_front(std::string_view text) {
+    const auto end = std::ranges::find_if_not(
+        text, [](char c) { return std::isdigit(static_cast<unsigned char>(c)) != 0; });
+    return static_cast<std::size_t>(end - text.begin());
+}
+
+std::optional<std::uint64_t> time_unit(std::string_view name) {
+    if (name.empty()) return kSecond;
+    const auto* const found = std::ranges::find(kTimeUnits, name, &TimeUnit::name);
+    if (found == kTimeUnits.end()) return std::nullopt;
+    return found->nanoseconds;
+}
+
+/// The part of a unit that digits behind a point stand for.
+std::uint64_t fraction_of(std::uint64_t unit, std::string_view digits) {
+    std::uint64_t numerator = 0;
+    std::uint64_t denominator = 1;
+    for (const char digit : digits) {
+        numerator = numerator * 10 + static_cast<std::uint64_t>(digit - '0');
+        denominator *= 10;
+    }
+    // In two steps: the product of an hour and nine digits does not fit.
+    return unit / denominator * numerator + unit % denominator * numerator / denominator;
+}
+
+std::unexpected<Failure> bad_duration(std::string_view text) {
+    return failure(fmt::format("'{}' is not a time: expected one such as 10ms, 250us, 1.5s or 2min "
+                               "(seconds without a unit)",
+                               text),
+                   Errc::not_supported);
+}
+
+}  // namespace
+
+Outcome<std::uint64_t> parse_duration(std::string_view text) {
+    std::string_view rest = text;
+    const std::string whole(rest.substr(0, digits_in_front(rest)));
+    rest.remove_prefix(whole.size());
+    std::string_view fraction;
+    if (rest.starts_with('.')) {
+        rest.remove_prefix(1);
+        fraction = rest.substr(0, digits_in_front(rest));
+        rest.remove_prefix(fraction.size());
+        if (fraction.empty()) return bad_duration(text);
+    }
+    while (rest.starts_with(' ')) rest.remove_prefix(1);
+    const std::optional<std::uint64_t> unit = time_unit(rest);
+    constexpr std::size_t kMostDigits = 19;  // what 64 bits can hold
+    if (whole.empty() || whole.size() > kMostDigits || !unit) return bad_duration(text);
+    if (fraction.size() > kMostFractionDigits) return bad_duration(text);
+    const std::uint64_t count = std::stoull(whole);
+    const std::uint64_t part = fraction_of(*unit, fraction);
+    constexpr auto kLongest = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
+    if (count > (kLongest - part) / *unit) {
+        return failure(fmt::format("'{}' is too long a time: at most 292 years", text),
+                       Errc::out_of_range);
+    }
+    return count * *unit + part;
+}
+
+std::string format_duration(std::uint64_t duration_ns) {
+    const TimeUnit* unit = &kTimeUnits.front();
+    for (const TimeUnit& larger : kTimeUnits) {
+        if (larger.nanoseconds <= duration_ns && larger.nanoseconds > unit->nanoseconds) {
+            unit = &larger;
+        }
+    }
+    const double value = static_cast<double>(duration_ns) / static_cast<double>(unit->nanoseconds);
+    std::string number = fmt::format("{:.3f}", value);
+    while (number.ends_with('0')) number.pop_back();
+    if (number.ends_with('.')) number.pop_back();
+    return fmt::format("{} {}", number, unit->name);
 }
 
 std::string format_size(std::uint64_t bytes) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Text for people: sizes in both directions, and the nearest known word to a mistyped one.
+// Text for people: sizes and times in both directions, and the nearest known word to a mistyped
+// one.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,16 @@ namespace zbdkit {
 /// suffixes (b k m g t p e, with or without B or iB) are powers of 1024.
 /// Errors: a message that quotes the text and says what was expected.
 [[nodiscard]] Outcome<std::uint64_t> parse_size(std::string_view text);
+
+/// Reads a time as people write it: "10ms", "1.5", "250 us", "2 min". The units are ns, us, ms, s,
+/// min and h; without one it is seconds.
+/// @return nanoseconds; what is below one is cut off
+/// Errors: a message that quotes the text and says what was expected; more than 2^63 - 1 ns.
+[[nodiscard]] Outcome<std::uint64_t> parse_duration(std::string_view text);
+
+/// Writes a time for people: "10 ms", "1.5 s", "250 us", "0 ns".
+/// @param duration_ns  nanoseconds
+[[nodiscard]] std::string format_duration(std::uint64_t duration_ns);
 
 /// Writes a size for people: "256 MiB", "1.5 GiB", "4 KiB", "512 bytes".
 [[nodiscard]] std::string format_size(std::uint64_t bytes);

@@ -107,5 +107,49 @@ TEST(DidYouMean, near_word_is_offered) {
 
 TEST(DidYouMean, distant_word_offers_nothing) { EXPECT_EQ(did_you_mean("filename", kWords), ""); }
 
+struct DurationCase {
+    std::string_view text;
+    std::uint64_t nanoseconds;
+};
+
+class ParseDuration : public testing::TestWithParam<DurationCase> {};
+
+TEST_P(ParseDuration, form_is_read) {
+    const Outcome<std::uint64_t> duration = parse_duration(GetParam().text);
+    ASSERT_TRUE(duration.has_value()) << GetParam().text << ": " << duration.error().message;
+    EXPECT_EQ(*duration, GetParam().nanoseconds) << GetParam().text;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, ParseDuration,
+    testing::Values(DurationCase{"0", 0}, DurationCase{"1", 1'000'000'000},
+                    DurationCase{"1.5", 1'500'000'000}, DurationCase{"10ms", 10'000'000},
+                    DurationCase{"250 us", 250'000}, DurationCase{"1.2\u00b5s", 1'200},
+                    DurationCase{"1.2\u03bcs", 1'200}, DurationCase{"1000ns", 1'000},
+                    DurationCase{"2sec", 2'000'000'000}, DurationCase{"2 min", 120'000'000'000},
+                    DurationCase{"0.000000001h", 3'600}, DurationCase{"0.5ns", 0},
+                    DurationCase{"9223372036854775807ns", 9223372036854775807}));
+
+class RefusedDuration : public testing::TestWithParam<std::string_view> {};
+
+TEST_P(RefusedDuration, what_was_given_and_expected_is_said) {
+    const Outcome<std::uint64_t> duration = parse_duration(GetParam());
+    ASSERT_FALSE(duration.has_value()) << GetParam();
+    EXPECT_TRUE(duration.error().message.starts_with("'" + std::string(GetParam()) + "' is "))
+        << duration.error().message;
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, RefusedDuration,
+                         testing::Values("", "ms", "-1", "1.", ".5", "10 m", "1e3", "10ms ", "0x10",
+                                         "1.0000000001s", "9223372037s", "99999999999999999999"));
+
+TEST(FormatDuration, unit_fits_the_length) {
+    EXPECT_EQ(format_duration(0), "0 ns");
+    EXPECT_EQ(format_duration(999), "999 ns");
+    EXPECT_EQ(format_duration(250'000), "250 us");
+    EXPECT_EQ(format_duration(1'500'000'000), "1.5 s");
+    EXPECT_EQ(format_duration(3'600'000'000'000), "1 h");
+}
+
 }  // namespace
 }  // namespace zbdkit

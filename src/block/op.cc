@@ -21,6 +21,14 @@ const char* op_name(Op op) {
     return "unknown";
 }
 
+std::optional<Op> find_op(std::string_view name) {
+    for (std::size_t i = 0; i < kOpCount; ++i) {
+        const auto op = static_cast<Op>(i);
+        if (name == op_name(op)) return op;
+    }
+    return std::nullopt;
+}
+
 bool op_modifies(Op op) {
     switch (op) {
         case Op::read:

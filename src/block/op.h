@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string_view>
 
 namespace zbdkit {
 
@@ -24,6 +26,8 @@ enum class Op : std::uint8_t {
 inline constexpr std::size_t kOpCount = 12;
 
 [[nodiscard]] const char* op_name(Op op);
+/// The operation of that name, or nothing.
+[[nodiscard]] std::optional<Op> find_op(std::string_view name);
 
 /// True for what changes the medium or a zone: refused by a read-only node.
 [[nodiscard]] bool op_modifies(Op op);

@@ -72,7 +72,7 @@ void ZoneTable::make_room(ZoneState from, ZoneState to) {
 
 void ZoneTable::update_closable(ZoneIndex index) {
     Zone& zone = at(index);
-    const bool should = zone.state == ZoneState::implicit_open && !zone.holds_open;
+    const bool should = zone.state == ZoneState::implicit_open;
     if (should && !zone.is_closable) make_newest(index);
     if (!should && zone.is_closable) unlink_closable(zone);
 }
@@ -273,49 +273,14 @@ Result<std::optional<ZoneRecord>> ZoneTable::check(ZoneAction action, ZoneIndex 
     const Result<ZoneRecord> next = after_action(action, geometry_.type_of(index), now);
     if (!next) return std::unexpected(next.error());
     if (*next == now) return std::nullopt;
-    // What the zone holds already need not be free once more.
-    if (!zone.holds_open) {
-        const Result<void> resources =
-            check_resources(geometry_, in_use(), zone.state, next->state);
-        if (!resources) return std::unexpected(resources.error());
-    }
+    const Result<void> resources = check_resources(geometry_, in_use(), zone.state, next->state);
+    if (!resources) return std::unexpected(resources.error());
     return *next;
-}
-
-Result<void> ZoneTable::hold_open(ZoneIndex index) {
-    Zone& zone = at(index);
-    ZBDKIT_ASSERT(!zone.holds_open);
-    const Result<std::optional<ZoneRecord>> next = check(ZoneAction::open, index);
-    if (!next) return std::unexpected(next.error());
-    // While it is held, an implicitly open zone is no victim either.
-    make_room(zone.state, ZoneState::explicit_open);
-    zone.holds_open = true;
-    zone.holds_active = !takes_active(zone.state);
-    if (!takes_open(zone.state)) ++open_count_;
-    if (zone.holds_active) ++active_count_;
-    update_closable(index);
-    return {};
-}
-
-void ZoneTable::drop_hold(Zone& zone) {
-    if (!zone.holds_open) return;
-    if (!takes_open(zone.state)) --open_count_;
-    if (zone.holds_active) --active_count_;
-    zone.holds_open = false;
-    zone.holds_active = false;
-}
-
-void ZoneTable::release_open(ZoneIndex index) {
-    Zone& zone = at(index);
-    ZBDKIT_ASSERT(zone.holds_open);
-    drop_hold(zone);
-    update_closable(index);
 }
 
 void ZoneTable::record(ZoneIndex index, const ZoneRecord& record) {
     ZBDKIT_ASSERT(!is_busy(index));
     Zone& zone = at(index);
-    drop_hold(zone);
     if (is_worn_out(zone.state)) {
         change(index, {zone.state, record.data_end});
         return;
@@ -339,7 +304,6 @@ void ZoneTable::degrade(ZoneIndex index, ZoneState state) {
     Zone& zone = at(index);
     ZBDKIT_ASSERT(zone.state != ZoneState::not_write_pointer);
     if (zone.state == ZoneState::offline) return;
-    drop_hold(zone);
     change(index, {state, zone.data_end});
 }
 
@@ -433,7 +397,6 @@ Result<void> check_loaded(ZoneType type, const ZoneRecord& record, std::uint64_t
 Result<void> ZoneTable::load(ZoneIndex index, const ZoneRecord& record, OverLimits over_limits) {
     ZBDKIT_ASSERT(!is_busy(index));
     Zone& zone = at(index);
-    ZBDKIT_ASSERT(!zone.holds_open);
     const Result<void> sound =
         check_loaded(geometry_.type_of(index), record, geometry_.capacity_of(index));
     if (!sound) return std::unexpected(sound.error());

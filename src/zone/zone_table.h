@@ -107,17 +107,9 @@ class ZoneTable {
     /// Precondition: the zone is not busy.
     [[nodiscard]] Result<std::optional<ZoneRecord>> check(ZoneAction action, ZoneIndex zone) const;
 
-    /// Takes the resources that opening the zone needs, before an I/O between check(open) and
-    /// record(): nobody can take them away meanwhile. May close another zone implicitly. Ended by
-    /// record() of the zone, or by release_open() if the I/O failed.
-    /// Errors: those of check(open).
-    /// Precondition: the zone is not busy and holds nothing yet.
-    [[nodiscard]] Result<void> hold_open(ZoneIndex zone);
-    void release_open(ZoneIndex zone);
-
     /// Makes the zone what check() promised. For open this may close another zone implicitly; the
-    /// limits must have been checked in the same turn, or resources held by hold_open(). A zone
-    /// that wore out since check() stays worn out.
+    /// limits must have been checked in the same turn. A zone that wore out since check() stays
+    /// worn out.
     /// Precondition: the zone is not busy.
     void record(ZoneIndex zone, const ZoneRecord& record);
 
@@ -181,9 +173,7 @@ class ZoneTable {
         std::uint32_t newer = kNone;
         std::uint32_t flight = kNone;  ///< index in flights_ while writes are in flight
         ZoneState state = ZoneState::empty;
-        bool holds_open = false;  ///< by hold_open()
-        bool holds_active = false;
-        bool is_closable = false;  ///< in the list: implicitly open and not held
+        bool is_closable = false;  ///< in the list: implicitly open
     };
     static_assert(sizeof(Zone) == 24);
 
@@ -200,7 +190,6 @@ class ZoneTable {
     [[nodiscard]] ZoneResources in_use() const;
     void change(ZoneIndex zone, const ZoneRecord& to);
     void make_room(ZoneState from, ZoneState to);
-    void drop_hold(Zone& zone);
     void update_closable(ZoneIndex index);
     void make_newest(ZoneIndex index);
     void unlink_closable(Zone& zone);

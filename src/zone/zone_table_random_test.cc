@@ -264,7 +264,6 @@ class Storm {
             below(2) == 0 ? any_sequential() : static_cast<std::uint32_t>(below(kZones));
         if (expected_[zone].in_flight > 0) return;
         const auto action = below(2) == 0 ? ZoneAction::reset : static_cast<ZoneAction>(below(4));
-        const bool is_held = action == ZoneAction::open && below(2) == 0;
         const auto next = table_.check(action, ZoneIndex(zone));
         const model::Refusal refusal = oracle_.act(action, zone);
         ASSERT_EQ(next.has_value(), !refusal.has_value());
@@ -272,12 +271,7 @@ class Storm {
             ASSERT_EQ(next.error().code, *refusal);
             return;
         }
-        if (is_held) ASSERT_TRUE(table_.hold_open(ZoneIndex(zone)).has_value());
-        if (*next) {
-            table_.record(ZoneIndex(zone), **next);
-        } else if (is_held) {
-            table_.release_open(ZoneIndex(zone));
-        }
+        if (*next) table_.record(ZoneIndex(zone), **next);
         if (action == ZoneAction::reset) forget(zone);
     }
 

@@ -452,54 +452,6 @@ TEST(ZoneTable, victim_reopens_while_its_write_is_in_flight) {
     EXPECT_EQ(disk.table.record_of(kZone1), (ZoneRecord{ZoneState::implicit_open, 8192}));
 }
 
-TEST(ZoneTable, held_open_resources_cannot_be_taken_away) {
-    Disk disk(eight_zones(1, 1));
-    EXPECT_TRUE(disk.table.hold_open(kZone1));
-    EXPECT_EQ(disk.table.state(kZone1), ZoneState::empty);
-    EXPECT_EQ(disk.try_append(kZone2, 4096), Errc::zone_active_limit);
-    EXPECT_EQ(code_of(disk.table.hold_open(kZone2)), Errc::zone_active_limit);
-    disk.table.record(kZone1, {ZoneState::explicit_open, 0});
-    EXPECT_EQ(disk.table.state(kZone1), ZoneState::explicit_open);
-    EXPECT_EQ(disk.table.open_count(), 1U);
-    EXPECT_EQ(disk.table.active_count(), 1U);
-}
-
-TEST(ZoneTable, check_of_a_zone_with_held_resources_succeeds) {
-    Disk disk(eight_zones(1, 1));
-    EXPECT_TRUE(disk.table.hold_open(kZone1));
-    EXPECT_EQ(disk.act(ZoneAction::open, kZone1), kNoError);
-    EXPECT_EQ(disk.table.state(kZone1), ZoneState::explicit_open);
-}
-
-TEST(ZoneTable, implicitly_open_zone_that_is_held_is_no_victim) {
-    Disk disk(eight_zones(1, 0));
-    disk.fill(kZone1, 4096);
-    EXPECT_TRUE(disk.table.hold_open(kZone1));
-    EXPECT_EQ(disk.try_append(kZone2, 4096), Errc::zone_open_limit);
-    disk.table.release_open(kZone1);
-    disk.fill(kZone2, 4096);
-    EXPECT_EQ(disk.table.state(kZone1), ZoneState::closed);
-}
-
-TEST(ZoneTable, released_hold_gives_the_resources_back) {
-    Disk disk(eight_zones(1, 1));
-    EXPECT_TRUE(disk.table.hold_open(kZone1));
-    disk.table.release_open(kZone1);
-    EXPECT_EQ(disk.table.open_count(), 0U);
-    EXPECT_EQ(disk.table.active_count(), 0U);
-    disk.fill(kZone2, 4096);
-}
-
-TEST(ZoneTable, held_zone_that_wears_out_gives_the_resources_back) {
-    Disk disk(eight_zones(1, 1));
-    EXPECT_TRUE(disk.table.hold_open(kZone1));
-    disk.table.degrade(kZone1, ZoneState::read_only);
-    EXPECT_EQ(disk.table.active_count(), 0U);
-    disk.table.record(kZone1, {ZoneState::explicit_open, 0});
-    EXPECT_EQ(disk.table.state(kZone1), ZoneState::read_only);
-    EXPECT_EQ(disk.table.open_count(), 0U);
-}
-
 // --- Failed writes -------------------------------------------------------------------------------
 
 TEST(ZoneTable, only_write_failing_leaves_the_zone_empty) {
