@@ -13,9 +13,14 @@ set(CMAKE_CXX_STANDARD 23)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+# Everything can go into the shared library, which shows nothing but its C functions.
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
 
 find_program(ZBDKIT_CCACHE ccache)
 if(ZBDKIT_CCACHE)
+  set(CMAKE_C_COMPILER_LAUNCHER ${ZBDKIT_CCACHE})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${ZBDKIT_CCACHE})
 endif()
 
@@ -45,6 +50,8 @@ function(zbdkit_compiler_settings)
     target_compile_options(zbdkit_settings INTERFACE -fsanitize=fuzzer-no-link)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
-    target_link_options(zbdkit_settings INTERFACE -fuse-ld=lld)
+    # bpftrace 0.17 and bcc take a probe's address for its place in the file; lld makes the two equal
+    # only when it is asked to.
+    target_link_options(zbdkit_settings INTERFACE -fuse-ld=lld -Wl,-z,separate-loadable-segments)
   endif()
 endfunction()

@@ -17,8 +17,10 @@
 
 #include "app/check.h"
 #include "app/create.h"
+#include "app/drivers.h"
 #include "app/exit_status.h"
 #include "app/info.h"
+#include "app/io.h"
 #include "app/messages.h"
 #include "app/report.h"
 #include "app/serve.h"
@@ -58,11 +60,14 @@ class CommandLine {
     void add_disk(DiskArgument& disk);
     /// An option that may be given again and takes one value each time.
     void add_repeated(const char* name, std::vector<std::string>& values, const char* help);
+    void add_trace(std::vector<std::string>& patterns);
 
     void add_create();
     void add_info();
     void add_report();
     void add_check();
+    void add_io();
+    void add_drivers();
     void add_serve();
 
     [[nodiscard]] std::string unknown_word(const CLI::App& app, const std::string& word) const;
@@ -85,7 +90,9 @@ CommandLine::CommandLine() : app_("zbdkit makes, looks at and serves zoned disks
     add_info();
     add_report();
     add_check();
+    add_io();
     add_serve();
+    add_drivers();
 }
 
 template <class Arguments>
@@ -111,6 +118,13 @@ void CommandLine::add_repeated(const char* name, std::vector<std::string>& value
                                const char* help) {
     CLI::Option* option = latest().add_option(name, values, help);
     option->type_name("OPTIONS")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+}
+
+void CommandLine::add_trace(std::vector<std::string>& patterns) {
+    constexpr const char* kHelp = "log these trace points, zone_* for example; help lists them";
+    CLI::Option* option = latest().add_option("-T,--trace", patterns, kHelp);
+    option->type_name("[enable=]PATTERN")->expected(1);
+    option->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
 }
 
 void CommandLine::add_create() {
@@ -162,6 +176,11 @@ void CommandLine::add_check() {
         "Example: zbdkit check disk.zbd");
 }
 
+/// For the list of commands only: its options are qemu-io's, which run_io() reads by itself.
+void CommandLine::add_io() {
+    app_.add_subcommand("io", std::string(kIoSummary))->allow_extras()->group("Commands");
+}
+
 void CommandLine::add_serve() {
     ServeArguments& arguments = add("serve", "Serve disks to virtual machines", run_serve);
     add_disk(arguments.disk);
@@ -180,6 +199,8 @@ void CommandLine::add_serve() {
     app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
     app.add_option("--serial", arguments.serial, "serial number (default the file's name)")
         ->type_name("TEXT");
+    add_repeated("--object", arguments.objects,
+                 "what disks share: throttle-group,id=ID,x-iops-total=100; repeatable");
     add_repeated("--blockdev", arguments.blockdevs, "a node: driver=...,node-name=...; repeatable");
     add_repeated("--export", arguments.exports,
                  "type=vhost-user-blk,id=E,node-name=N,addr.type=unix,addr.path=P,writable=on,"
@@ -188,6 +209,7 @@ void CommandLine::add_serve() {
     app.add_option("--log-level", arguments.log_level,
                    "trace, debug, info (default), warning, error or off")
         ->type_name("LEVEL");
+    add_trace(arguments.trace);
     app.footer(
         "Runs until SIGINT or SIGTERM, then finishes what is in flight and marks the image clean.\n"
         "A second signal ends it at once.\n"
@@ -197,6 +219,14 @@ void CommandLine::add_serve() {
         "      --blockdev driver=zoned,node-name=a,file=f \\\n"
         "      --export type=vhost-user-blk,id=ea,node-name=a,addr.type=unix,addr.path=a.sock,"
         "writable=on");
+}
+
+void CommandLine::add_drivers() {
+    DriversArguments& arguments =
+        add("drivers", "List drivers and objects, and their options", run_drivers);
+    latest().add_option("NAME", arguments.name, "the options of this one")->type_name("");
+    latest().add_flag("--markdown", arguments.markdown, "all of them, as a page of the manual");
+    latest().footer("Example: zbdkit drivers throttle");
 }
 
 std::string CommandLine::unknown_word(const CLI::App& app, const std::string& word) const {
@@ -256,13 +286,22 @@ int CommandLine::run(int argc, char** argv) {
     return kUsage;
 }
 
+/// Runs what the words name, before CLI11 if it is `io`: also under the name qemu-io.
+int run_words(int argc, char** argv) {
+    const std::string_view program = argc > 0 ? argv[0] : "";
+    if (program.substr(program.rfind('/') + 1) == "qemu-io") return run_io("qemu-io", argc, argv);
+    const bool is_io = argc > 1 && std::string_view(argv[1]) == "io";
+    if (is_io) return run_io("zbdkit: io", argc - 1, argv + 1);
+    CommandLine command_line;
+    return command_line.run(argc, argv);
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
     int status = kFailure;
     try {
-        CommandLine command_line;
-        status = command_line.run(argc, argv);
+        status = run_words(argc, argv);
     } catch (const std::exception& error) {  // CLI11, JSON or output that cannot be written
         return report_failure("", {error.what(), Errc::io});
     }

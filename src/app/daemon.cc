@@ -58,6 +58,7 @@ Task<Outcome<void>> Daemon::run() {
 }
 
 Task<Outcome<void>> Daemon::start() {
+    for (const ObjectPlan& object : plan_.objects) co_await ok(make_object(context_, object));
     for (const OptionValues& options : plan_.nodes) {
         std::unique_ptr<BlockNode> node = co_await ok(open_node(context_, options, nodes_));
         nodes_.put(std::move(node));

@@ -16,6 +16,7 @@
 #include "export/vhost_user/server.h"
 #include "graph/backend.h"
 #include "graph/graph.h"
+#include "graph/objects.h"
 #include "io/file_io.h"
 #include "io/sync.h"
 #include "io/task.h"
@@ -23,6 +24,7 @@
 namespace zbdkit::app {
 
 struct DaemonPlan {
+    std::vector<ObjectPlan> objects;  ///< made before the nodes
     std::vector<OptionValues> nodes;  ///< each with a node-name
     std::vector<ExportPlan> exports;
 };

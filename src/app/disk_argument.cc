@@ -4,37 +4,34 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <string_view>
 #include <utility>
-#include <vector>
 
+#include "base/unique_fd.h"
 #include "graph/graph.h"
-#include "graph/registry.h"
-#include "node/protocol/host_zones.h"
+#include "graph/node_options.h"
+#include "node/protocol/block_device.h"
 
 namespace zbdkit::app {
 namespace {
 
-bool has_option(std::string_view driver_name, std::string_view name) {
-    const Outcome<const DriverInfo*> driver = find_driver(driver_name);
-    return driver && std::ranges::any_of((*driver)->options, [name](const OptionInfo& option) {
-               return option.name == name;
-           });
+/// Whether the name is that of a zoned block device of the host, which needs no format.
+bool is_host_zoned_device(const std::string& filename) {
+    const UniqueFd fd(::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    return fd && is_zoned_block_device(fd.get());
 }
 
-/// Sets an option of every node whose driver has it, unless it was given.
-void set_everywhere(OptionValues& options, std::string_view name, std::string_view value) {
-    std::vector<std::string> keys;
-    for (const auto& [key, driver] : options.items()) {
-        const bool names_driver = key == "driver" || key.ends_with(".driver");
-        if (!names_driver || !has_option(driver, name)) continue;
-        const std::string prefix = key.substr(0, key.size() - std::string_view("driver").size());
-        keys.push_back(prefix + std::string(name));
-    }
-    for (const std::string& key : keys) {
-        if (!options.has(key)) options.replace(key, std::string(value));
-    }
+OptionValues options_for_device(const std::string& filename, Access access) {
+    OptionValues options("node options");
+    options.replace("driver", "host_device");
+    options.replace("filename", filename);
+    if (access == Access::look) make_read_only(options);
+    return options;
+}
+
+OptionValues options_for_filename(const std::string& filename, Access access) {
+    if (is_host_zoned_device(filename)) return options_for_device(filename, access);
+    return options_for_image(filename, access == Access::look);
 }
 
 }  // namespace
@@ -47,16 +44,16 @@ Outcome<OptionValues> disk_options(const DiskArgument& disk, Access access) {
                 : fmt::format("expected either '{}' or --image-opts, not both", disk.filename),
             Errc::not_supported);
     }
-    if (!disk.filename.empty()) return options_for_image(disk.filename, access == Access::look);
+    if (!disk.filename.empty()) return options_for_filename(disk.filename, access);
     Outcome<OptionValues> options = parse_node_options(disk.image_opts);
     if (options && access == Access::look) {
         make_read_only(*options);
-        set_everywhere(*options, "locking", "off");
+        set_in_all_nodes(*options, "locking", "off");
     }
     return options;
 }
 
-void make_read_only(OptionValues& options) { set_everywhere(options, "read-only", "on"); }
+void make_read_only(OptionValues& options) { set_in_all_nodes(options, "read-only", "on"); }
 
 Task<Outcome<ImageStorage>> open_image_storage(OpenContext& context, OptionValues& options) {
     if (options.text("driver") != "zoned") {
@@ -70,13 +67,6 @@ Task<Outcome<ImageStorage>> open_image_storage(OpenContext& context, OptionValue
     NamedNodes none;
     storage.node = co_await ok(open_node(context, std::move(below), none));
     co_return storage;
-}
-
-UniqueFd open_host_zoned_device(const DiskArgument& disk) {
-    if (disk.filename.empty()) return {};
-    UniqueFd fd(::open(disk.filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
-    if (fd && !is_zoned_block_device(fd.get())) fd.reset();
-    return fd;
 }
 
 }  // namespace zbdkit::app

@@ -9,7 +9,6 @@
 
 #include "base/error.h"
 #include "base/options.h"
-#include "base/unique_fd.h"
 #include "block/driver.h"
 #include "block/node.h"
 #include "io/task.h"
@@ -29,7 +28,8 @@ struct DiskArgument {
 
 enum class Access { look, serve };
 
-/// The options of the disk's root node.
+/// The options of the disk's root node. A file name is that of an image, or of a zoned block
+/// device of the host.
 /// Errors: neither or both forms given, and the syntax of the options.
 [[nodiscard]] Outcome<OptionValues> disk_options(const DiskArgument& disk, Access access);
 
@@ -46,9 +46,5 @@ struct ImageStorage {
 /// Errors: the options describe no zoned image, and what the drivers say.
 [[nodiscard]] Task<Outcome<ImageStorage>> open_image_storage(OpenContext& context,
                                                              OptionValues& options);
-
-/// The host's zoned block device that the argument names.
-/// @return an open descriptor; none if it names something else
-[[nodiscard]] UniqueFd open_host_zoned_device(const DiskArgument& disk);
 
 }  // namespace zbdkit::app

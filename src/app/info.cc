@@ -18,7 +18,6 @@
 #include "app/zone_source.h"
 #include "base/text.h"
 #include "graph/graph.h"
-#include "node/protocol/host_zones.h"
 
 namespace zbdkit::app {
 namespace {
@@ -80,23 +79,22 @@ Outcome<Facts> complete(Facts facts, ZoneSource& source) {
     return facts;
 }
 
+std::string kind_of(const OpenDisk& disk) {
+    if (disk.image) return "zoned image";
+    const bool is_device = disk.node->driver() == "host_device";
+    if (is_device && disk.node->info().zones.is_zoned()) return "zoned block device";
+    return fmt::format("driver {}", disk.node->driver());
+}
+
 Outcome<Facts> gather(const DiskArgument& argument, OptionValues options) {
     Facts facts{.name = argument.name()};
-    UniqueFd device = open_host_zoned_device(argument);
-    if (device) {
-        const Outcome<ZoneGeometry> geometry = host_zone_geometry(device.get(), facts.name);
-        if (!geometry) return std::unexpected(geometry.error());
-        facts.kind = "zoned block device";
-        ZoneSource source(std::move(device), *geometry);
-        return complete(std::move(facts), source);
-    }
     Outcome<std::unique_ptr<Workshop>> workshop = Workshop::make();
     if (!workshop) return std::unexpected(std::move(workshop.error()));
     Outcome<OpenDisk> disk =
         (*workshop)->run(open_disk((*workshop)->context(), std::move(options)));
     if (!disk) return std::unexpected(std::move(disk.error()));
+    facts.kind = kind_of(*disk);
     facts.image = std::move(disk->image);
-    facts.kind = facts.image ? "zoned image" : fmt::format("driver {}", disk->node->driver());
     facts.block_size = disk->node->info().block_size;
     ZoneSource source(**workshop, std::move(disk->node));
     return complete(std::move(facts), source);

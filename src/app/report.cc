@@ -17,7 +17,6 @@
 #include "app/zone_source.h"
 #include "base/text.h"
 #include "graph/graph.h"
-#include "node/protocol/host_zones.h"
 #include "zone/zone_text.h"
 
 namespace zbdkit::app {
@@ -64,13 +63,6 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_root(OpenContext& context, Option
 
 Outcome<Opened> open_source(const DiskArgument& disk, OptionValues options) {
     Opened opened;
-    UniqueFd device = open_host_zoned_device(disk);
-    if (device) {
-        const Outcome<ZoneGeometry> geometry = host_zone_geometry(device.get(), disk.name());
-        if (!geometry) return std::unexpected(geometry.error());
-        opened.source = std::make_unique<ZoneSource>(std::move(device), *geometry);
-        return opened;
-    }
     Outcome<std::unique_ptr<Workshop>> workshop = Workshop::make();
     if (!workshop) return std::unexpected(std::move(workshop.error()));
     opened.workshop = std::move(*workshop);

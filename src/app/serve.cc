@@ -9,6 +9,7 @@
 #include <array>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -18,6 +19,7 @@
 #include "app/messages.h"
 #include "app/service_manager.h"
 #include "app/stop_signals.h"
+#include "app/trace_option.h"
 #include "app/workshop.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -114,7 +116,8 @@ std::string default_serial(const DiskArgument& disk) {
 Outcome<void> make_direct(OptionValues& options) {
     constexpr std::array<std::string_view, 2> kPrefixes = {"", "file."};
     for (const std::string_view prefix : kPrefixes) {
-        if (options.text(fmt::format("{}driver", prefix)) != "file") continue;
+        const std::string driver = options.text(fmt::format("{}driver", prefix));
+        if (driver != "file" && driver != "host_device") continue;
         options.replace(fmt::format("{}cache.direct", prefix), "on");
         return {};
     }
@@ -157,7 +160,14 @@ Outcome<DaemonPlan> plan_short_form(const ServeArguments& arguments) {
 
 Outcome<DaemonPlan> make_plan(const ServeArguments& arguments) {
     const bool is_long = !arguments.blockdevs.empty() || !arguments.exports.empty();
-    return is_long ? plan_long_form(arguments) : plan_short_form(arguments);
+    Outcome<DaemonPlan> plan = is_long ? plan_long_form(arguments) : plan_short_form(arguments);
+    if (!plan) return plan;
+    for (const std::string& text : arguments.objects) {
+        Outcome<ObjectPlan> object = parse_object(text);
+        if (!object) return std::unexpected(std::move(object.error()));
+        plan->objects.push_back(std::move(*object));
+    }
+    return plan;
 }
 
 // --- Running ------------------------------------------------------------------------------------
@@ -190,6 +200,8 @@ Outcome<void> serve(const ServeArguments& arguments, DaemonPlan plan) {
 }  // namespace
 
 int run_serve(const ServeArguments& arguments) {
+    const std::optional<int> ended = apply_trace_options(kCommand, arguments.trace);
+    if (ended) return *ended;
     const Outcome<spdlog::level::level_enum> level = parse_log_level(arguments.log_level);
     if (!level) return report_usage(kCommand, level.error());
     Outcome<DaemonPlan> plan = make_plan(arguments);

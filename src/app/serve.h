@@ -22,12 +22,15 @@ struct ServeArguments {
     bool direct = false;
     std::string serial;
 
+    std::vector<std::string> objects;  ///< of both forms
+
     // Long form: any number, as qemu-storage-daemon takes them.
     std::vector<std::string> blockdevs;
     std::vector<std::string> exports;
 
     std::string pidfile;
     std::string log_level = "info";
+    std::vector<std::string> trace;
 };
 
 /// @return the exit status

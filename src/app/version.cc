@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "app/export_options.h"
+#include "base/trace.h"
 #include "graph/registry.h"
 
 namespace zbdkit::app {
@@ -67,6 +68,7 @@ std::string version_text() {
         if (!names.empty()) line(kind_name(kind), fmt::format("{}", fmt::join(names, ", ")));
     }
     line("exports", std::string(kExportType));
+    line("trace points", ZBDKIT_HAS_USDT ? "log, USDT probes" : "log (no USDT: no <sys/sdt.h>)");
     line("not built in", fmt::format("{}, {}", fmt::join(missing_drivers(), ", "),
                                      fmt::join(kAbsentExportTypes, ", ")));
     return text;

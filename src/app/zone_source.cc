@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/zone_source.h"
 
-#include <utility>
-
-#include "node/protocol/host_zones.h"
-
 namespace zbdkit::app {
 namespace {
-
-static_assert(ZoneSource::kMostAtOnce <= kHostZonesPerReport);
 
 void count(ZoneSummary& summary, const ZoneDescriptor& zone) {
     if (zone.type == ZoneType::conventional) {
@@ -34,30 +28,16 @@ void count(ZoneSummary& summary, const ZoneDescriptor& zone) {
 
 }  // namespace
 
-ZoneSource::ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node)
-    : workshop_(&workshop), node_(std::move(node)), geometry_(node_->info().zones) {}
-
-ZoneSource::ZoneSource(UniqueFd device, ZoneGeometry geometry)
-    : device_(std::move(device)), geometry_(geometry) {}
-
-std::uint64_t ZoneSource::size() const {
-    return node_ ? node_->info().size : geometry_.device_size;
-}
-
 Result<std::vector<ZoneDescriptor>> ZoneSource::report(std::uint64_t offset) {
-    if (!node_) return report_host_zones(device_.get(), offset, kMostAtOnce);
     std::vector<ZoneDescriptor> zones(kMostAtOnce);
     Request request = report_request(offset, zones);
-    const Result<void> reported = workshop_->run(node_->submit(request));
+    const Result<void> reported = workshop_.run(node_->submit(request));
     if (!reported) return std::unexpected(reported.error());
     zones.resize(request.zones_reported);
     return zones;
 }
 
-Outcome<void> ZoneSource::close() {
-    if (!node_) return {};
-    return workshop_->run(node_->close());
-}
+Outcome<void> ZoneSource::close() { return workshop_.run(node_->close()); }
 
 Result<ZoneSummary> summarize(ZoneSource& source) {
     ZoneSummary summary;

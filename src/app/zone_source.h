@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where tools read zones from: the root node of a graph, or a zoned block device of the host.
+// Where tools read zones from: the root node of a graph.
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <string>
+#include <utility>
 #include <vector>
 
 #include "app/workshop.h"
 #include "base/error.h"
-#include "base/unique_fd.h"
 #include "block/node.h"
 #include "zone/zone.h"
 
@@ -20,12 +19,13 @@ class ZoneSource {
     /// Zones that one report() can give.
     static constexpr std::uint32_t kMostAtOnce = 4096;
 
-    ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node);
-    ZoneSource(UniqueFd device, ZoneGeometry geometry);
+    /// @param workshop  outlives the source
+    ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node)
+        : workshop_(workshop), node_(std::move(node)) {}
 
     /// Model none if the disk is not zoned.
-    [[nodiscard]] const ZoneGeometry& geometry() const { return geometry_; }
-    [[nodiscard]] std::uint64_t size() const;
+    [[nodiscard]] const ZoneGeometry& geometry() const { return node_->info().zones; }
+    [[nodiscard]] std::uint64_t size() const { return node_->info().size; }
 
     /// The zones from the one that contains `offset` on, kMostAtOnce at most.
     /// @param offset  bytes, within the device
@@ -35,10 +35,8 @@ class ZoneSource {
     [[nodiscard]] Outcome<void> close();
 
   private:
-    Workshop* workshop_ = nullptr;
+    Workshop& workshop_;
     std::unique_ptr<BlockNode> node_;
-    UniqueFd device_;
-    ZoneGeometry geometry_;
 };
 
 /// How the zones of a disk stand.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "graph/request_trace.h"
 
 namespace zbdkit {
 
@@ -14,7 +15,9 @@ BlockBackend::~BlockBackend() { ZBDKIT_ASSERT(in_flight_ == 0); }
 Task<Result<void>> BlockBackend::submit(Request& request) {
     if (closing_) co_return fail(Errc::shutting_down, "the disk is being closed");
     ++in_flight_;
+    RequestTrace trace(*root_, request);
     const Result<void> result = co_await root_->submit(request);
+    trace.end(result);
     --in_flight_;
     Counters& counters = counters_[static_cast<std::size_t>(request.op)];
     ++counters.requests;

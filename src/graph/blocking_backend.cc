@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/blocking_backend.h"
 
+#include <algorithm>
+
 #include "base/iovec.h"
 #include "graph/zone_range.h"
 
@@ -44,7 +46,7 @@ Result<void> BlockingBackend::flush() {
 
 Result<std::vector<ZoneDescriptor>> BlockingBackend::report(std::uint64_t offset,
                                                             std::size_t most) {
-    std::vector<ZoneDescriptor> zones(most);
+    std::vector<ZoneDescriptor> zones(std::min<std::size_t>(most, info().zones.zone_count()));
     Request request = report_request(offset, zones);
     const Result<void> reported = submit(request);
     if (!reported) return std::unexpected(reported.error());

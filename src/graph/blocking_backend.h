@@ -39,7 +39,8 @@ class BlockingBackend {
     [[nodiscard]] Result<void> discard(ByteRange range);
     [[nodiscard]] Result<void> flush();
 
-    /// The zones from the one that contains `offset` on, `most` at most.
+    /// The zones from the one that contains `offset` on.
+    /// @param most  any number: memory is taken for the zones that there are
     [[nodiscard]] Result<std::vector<ZoneDescriptor>> report(std::uint64_t offset,
                                                              std::size_t most);
     /// One action on each zone of a range; see act_on_zones().

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "graph/graph.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "io/blocking_pool.h"
@@ -126,6 +127,36 @@ TEST_F(Graph, unknown_child_names_the_nearest) {
     named_.put(std::move(node_));
     EXPECT_EQ(open("driver=zoned,file=disk1"),
               "driver 'zoned': there is no node named 'disk1' (did you mean 'disk0'?)");
+}
+
+TEST_F(Graph, loop_over_two_nodes_cannot_be_described) {
+    EXPECT_EQ(open("driver=raw,node-name=a,file=b"), "driver 'raw': there is no node named 'b'");
+    EXPECT_EQ(
+        open("driver=raw,node-name=b,file.driver=raw,file.node-name=a,file.file=b"),
+        "driver 'raw': node 'b' is in use: a node has one parent or export, and graphs have no "
+        "loops");
+}
+
+TEST_F(Graph, tower_of_named_nodes_higher_than_the_bound_is_refused) {
+    ASSERT_EQ(open("driver=memory,size=1M,node-name=n0"), "");
+    for (int i = 1; i < kMaxGraphDepth; ++i) {
+        named_.put(std::move(node_));
+        ASSERT_EQ(open(fmt::format("driver=raw,node-name=n{},file=n{}", i, i - 1)), "");
+    }
+    EXPECT_EQ(node_->depth(), 15);
+    named_.put(std::move(node_));
+    EXPECT_EQ(open("driver=raw,file=n15"),
+              "driver 'raw': the graph would be more than 16 nodes deep");
+}
+
+TEST_F(Graph, second_child_that_is_missing_is_said) {
+    EXPECT_EQ(open("driver=write_log,file.driver=memory,file.size=1M"),
+              "driver 'write_log' needs a child: log.driver=..., or log=NODE-NAME");
+}
+
+TEST_F(Graph, filter_without_a_child_is_refused) {
+    EXPECT_EQ(open("driver=delay,delay-read=1ms"),
+              "driver 'delay' needs a child: file.driver=..., or file=NODE-NAME");
 }
 
 }  // namespace

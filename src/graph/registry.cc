@@ -7,16 +7,44 @@
 #include <vector>
 
 #include "base/text.h"
+#include "node/filter/account.h"
+#include "node/filter/delay.h"
+#include "node/filter/fault.h"
+#include "node/filter/throttle.h"
+#include "node/filter/throttle_group.h"
+#include "node/filter/trace.h"
+#include "node/filter/write_log.h"
+#include "node/filter/zone_check.h"
+#include "node/format/raw.h"
 #include "node/format/zoned.h"
 #include "node/protocol/file.h"
+#include "node/protocol/host_device.h"
 #include "node/protocol/memory.h"
 #include "node/protocol/null.h"
 
 namespace zbdkit {
 
 std::span<const DriverInfo* const> drivers() {
-    static const std::array<const DriverInfo*, 5> kDrivers = {
-        &kFileDriver, &kMemoryDriver, &kNullDriver, &kNullCoDriver, &kZonedDriver,
+    static constexpr std::array kDrivers = {
+        // protocols
+        &kFileDriver,
+        &kHostDeviceDriver,
+        &kMemoryDriver,
+        &kNullDriver,
+        &kNullCoDriver,
+        // formats
+        &kRawDriver,
+        &kZonedDriver,
+        // filters
+        &kAccountDriver,
+        &kDelayDriver,
+        &kFaultDriver,
+        &kBlkdebugDriver,
+        &kThrottleDriver,
+        &kTraceDriver,
+        &kWriteLogDriver,
+        &kBlklogwritesDriver,
+        &kZoneCheckDriver,
     };
     return kDrivers;
 }
@@ -28,6 +56,24 @@ Outcome<const DriverInfo*> find_driver(std::string_view name) {
         names.push_back(driver->name);
     }
     return failure(fmt::format("unknown driver '{}'{}: known are {}", name,
+                               did_you_mean(name, names), fmt::join(names, ", ")),
+                   Errc::not_supported);
+}
+
+std::span<const ObjectInfo* const> objects() {
+    static constexpr std::array kObjects = {
+        &kThrottleGroupObject,
+    };
+    return kObjects;
+}
+
+Outcome<const ObjectInfo*> find_object(std::string_view name) {
+    std::vector<std::string_view> names;
+    for (const ObjectInfo* object : objects()) {
+        if (object->name == name) return object;
+        names.push_back(object->name);
+    }
+    return failure(fmt::format("unknown kind of object '{}'{}: known are {}", name,
                                did_you_mean(name, names), fmt::join(names, ", ")),
                    Errc::not_supported);
 }

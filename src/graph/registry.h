@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every driver this build has, by name.
+// Every driver and kind of object this build has, by name.
 #pragma once
 
 #include <span>
@@ -13,5 +13,11 @@ namespace zbdkit {
 
 /// Errors: an unknown name, with the nearest known one.
 [[nodiscard]] Outcome<const DriverInfo*> find_driver(std::string_view name);
+
+/// Every kind of object that "--object" makes.
+[[nodiscard]] std::span<const ObjectInfo* const> objects();
+
+/// Errors: an unknown name, with the nearest known one.
+[[nodiscard]] Outcome<const ObjectInfo*> find_object(std::string_view name);
 
 }  // namespace zbdkit

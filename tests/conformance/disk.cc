@@ -2,6 +2,7 @@
 #include "tests/conformance/disk.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,10 +10,13 @@
 #include <fstream>
 
 #include "base/assert.h"
+#include "base/log.h"
+#include "io/blocking_pool.h"
 #include "io/uring_engine.h"
 #include "node/format/zoned.h"
 #include "node/format/zoned_create.h"
 #include "node/protocol/memory.h"
+#include "tests/support/io/manual_engine.h"
 
 namespace zbdkit::test {
 namespace {
@@ -39,10 +43,38 @@ OptionValues options_of(std::initializer_list<std::pair<const char*, std::string
     return options;
 }
 
+/// One for all disks: to make a thread takes longer than most cases do.
+BlockingPool& shared_pool() {
+    static BlockingPool pool(1);
+    return pool;
+}
+
+/// Memory needs no kernel: without one a disk is made in an instant, and filters that wait do so on
+/// a clock that jumps.
+std::unique_ptr<IoEngine> make_engine(Storage storage) {
+    if (storage == Storage::memory) return std::make_unique<ManualEngine>();
+    return must(make_uring_engine(64));
+}
+
+/// The image of a disk of `size` as it is seen through the stack.
+zoned::NewImage plan(const Stack& stack, std::uint64_t size, const std::string& options) {
+    OptionValues create =
+        options.empty() ? OptionValues("test") : must(OptionValues::parse(options, "", "test"));
+    const std::uint32_t trimmed = trimmed_zones(stack);
+    if (trimmed != 0) {
+        constexpr const char* kConventional = "zone.conventional_zones";
+        const std::uint64_t conventional = must(create.number(kConventional, 0, 1000));
+        create.replace(kConventional, std::to_string(conventional + trimmed));
+        size += 2 * trimmed * must(create.size("zone.size", 0));
+    }
+    return must(zoned::plan_image(size, create));
+}
+
 }  // namespace
 
-std::string storage_name(const testing::TestParamInfo<Storage>& info) {
-    switch (info.param) {
+std::string setup_name(const testing::TestParamInfo<DiskSetup>& info) {
+    if (!info.param.stack.empty()) return name_of(info.param.stack);
+    switch (info.param.storage) {
         case Storage::memory: return "memory";
         case Storage::file: return "file";
         case Storage::file_direct: return "file_direct";
@@ -50,17 +82,38 @@ std::string storage_name(const testing::TestParamInfo<Storage>& info) {
     return "unknown";
 }
 
-Disk::Disk(Storage storage, std::uint64_t size, const std::string& options)
-    : storage_(storage), reactor_(std::make_unique<Reactor>(must(make_uring_engine(64)))) {
-    const OptionValues create =
-        options.empty() ? OptionValues("test") : must(OptionValues::parse(options, "", "test"));
-    const zoned::NewImage image = must(zoned::plan_image(size, create));
+std::vector<DiskSetup> all_storages() {
+    return {{.storage = Storage::memory, .stack = {}},
+            {.storage = Storage::file, .stack = {}},
+            {.storage = Storage::file_direct, .stack = {}}};
+}
+
+std::vector<DiskSetup> over_memory(const std::vector<Stack>& stacks) {
+    std::vector<DiskSetup> setups;
+    for (const Stack& stack : stacks)
+        setups.push_back({.storage = Storage::memory, .stack = stack});
+    return setups;
+}
+
+SparseMemory::SparseMemory(std::size_t size) {
+    void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ZBDKIT_ASSERT(memory != MAP_FAILED);
+    bytes_ = {byte_pointer(memory), size};
+}
+
+SparseMemory::~SparseMemory() { ::munmap(bytes_.data(), bytes_.size()); }
+
+Disk::Disk(DiskSetup setup, std::uint64_t size, const std::string& options)
+    : setup_(std::move(setup)), reactor_(std::make_unique<Reactor>(make_engine(setup_.storage))) {
+    spdlog::set_level(spdlog::level::warn);  // filters of a stack that tell what they saw
+    const zoned::NewImage image = plan(setup_.stack, size, options);
     const std::uint64_t image_size = zoned::layout_of(image.geometry).image_size;
-    OpenContext context{*reactor_, pool_};
+    OpenContext context{*reactor_, shared_pool()};
     std::unique_ptr<BlockNode> node;
-    if (storage == Storage::memory) {
-        memory_ = AlignedBuffer(image_size);
-        node = make_memory_node(memory_.bytes());
+    if (setup_.storage == Storage::memory) {
+        memory_ = std::make_unique<SparseMemory>(image_size);
+        node = make_memory_node(memory_->bytes());
     } else {
         folder_ = make_folder();
         const std::string path = (folder_ / "disk.zbd").string();
@@ -81,20 +134,43 @@ Disk::~Disk() {
     if (!folder_.empty()) std::filesystem::remove_all(folder_);
 }
 
-void Disk::open() {
-    OpenContext context{*reactor_, pool_};
+std::unique_ptr<BlockNode> Disk::open_image() {
+    OpenContext context{*reactor_, shared_pool()};
     NamedNodes named;
     OptionValues options = options_of({{"driver", "zoned"}});
-    if (storage_ == Storage::memory) {
-        must(named.put_as("storage", make_memory_node(memory_.bytes())));
+    if (setup_.storage == Storage::memory) {
+        must(named.put_as("storage", make_memory_node(memory_->bytes())));
         options.replace("file", "storage");
     } else {
         options.replace("file.driver", "file");
         options.replace("file.filename", (folder_ / "disk.zbd").string());
-        if (storage_ == Storage::file_direct) options.replace("file.cache.direct", "on");
+        if (setup_.storage == Storage::file_direct) options.replace("file.cache.direct", "on");
     }
+    return must(reactor_->run_to_end(open_node(context, options, named)));
+}
+
+void Disk::open() {
+    OpenContext context{*reactor_, shared_pool()};
+    std::unique_ptr<BlockNode> image = open_image();
     backend_ = std::make_unique<BlockBackend>(
-        must(reactor_->run_to_end(open_node(context, options, named))));
+        must(reactor_->run_to_end(open_stack(context, setup_.stack, std::move(image)))));
+}
+
+void Disk::change_stack(const Stack& stack) {
+    ZBDKIT_ASSERT(trimmed_zones(stack) == trimmed_zones(setup_.stack));
+    close();
+    setup_.stack = stack;
+    open();
+}
+
+Answer Disk::try_stack(const Stack& stack) {
+    close();
+    OpenContext context{*reactor_, shared_pool()};
+    const Outcome<std::unique_ptr<BlockNode>> opened =
+        reactor_->run_to_end(open_stack(context, stack, open_image()));
+    if (!opened) return opened.error().code;
+    must(reactor_->run_to_end((*opened)->close()));
+    return kOk;
 }
 
 void Disk::close() {

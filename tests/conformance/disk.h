@@ -16,8 +16,8 @@
 #include "base/options.h"
 #include "graph/backend.h"
 #include "graph/graph.h"
-#include "io/blocking_pool.h"
 #include "io/reactor.h"
+#include "tests/conformance/stacks.h"
 
 namespace zbdkit::test {
 
@@ -26,12 +26,39 @@ using Answer = std::optional<Errc>;
 inline constexpr Answer kOk = std::nullopt;
 
 enum class Storage : std::uint8_t { memory, file, file_direct };
-[[nodiscard]] std::string storage_name(const testing::TestParamInfo<Storage>& info);
+
+/// What a disk stands on, and what is put over it.
+struct DiskSetup {
+    Storage storage = Storage::memory;
+    Stack stack;
+};
+[[nodiscard]] std::string setup_name(const testing::TestParamInfo<DiskSetup>& info);
+
+/// No stack over each kind of storage.
+[[nodiscard]] std::vector<DiskSetup> all_storages();
+/// Each stack over memory.
+[[nodiscard]] std::vector<DiskSetup> over_memory(const std::vector<Stack>& stacks);
+
+/// Memory that takes up room only where it was written.
+class SparseMemory {
+  public:
+    explicit SparseMemory(std::size_t size);
+    SparseMemory(const SparseMemory&) = delete;
+    SparseMemory& operator=(const SparseMemory&) = delete;
+    ~SparseMemory();
+    [[nodiscard]] MutableBytes bytes() const { return bytes_; }
+
+  private:
+    MutableBytes bytes_;
+};
 
 class Disk {
   public:
-    /// Makes an image of `size` with the `zone.*` options and opens it.
-    Disk(Storage storage, std::uint64_t size, const std::string& options);
+    /// Makes an image of `size` with the `zone.*` options and opens it, and the stack over it. What
+    /// the stack leaves out of the image is added to it.
+    Disk(DiskSetup setup, std::uint64_t size, const std::string& options);
+    Disk(Storage storage, std::uint64_t size, const std::string& options)
+        : Disk(DiskSetup{.storage = storage, .stack = {}}, size, options) {}
     Disk(const Disk&) = delete;
     Disk& operator=(const Disk&) = delete;
     ~Disk();
@@ -61,18 +88,24 @@ class Disk {
     [[nodiscard]] const NodeInfo& info() { return backend_->info(); }
     [[nodiscard]] Reactor& reactor() { return *reactor_; }
     [[nodiscard]] BlockBackend& backend() { return *backend_; }
-    [[nodiscard]] MutableBytes memory() { return memory_.bytes(); }
+
+    /// Closes, and opens another stack over the same image, which must leave out as many zones.
+    /// Does not return if that fails.
+    void change_stack(const Stack& stack);
+    /// Closes, and tries to open a stack over the image.
+    Answer try_stack(const Stack& stack);
 
   private:
     Answer submit(Request& request);
+    [[nodiscard]] std::unique_ptr<BlockNode> open_image();
     void open();
     void close();
 
-    Storage storage_;
+    DiskSetup setup_;
     std::unique_ptr<Reactor> reactor_;
-    BlockingPool pool_{1};
     std::filesystem::path folder_;
-    AlignedBuffer memory_;  ///< of Storage::memory: outlives the graph, so that it can be reopened
+    /// Of Storage::memory: outlives the graph, so that it can be reopened.
+    std::unique_ptr<SparseMemory> memory_;
     std::unique_ptr<BlockBackend> backend_;
 };
 

@@ -7,9 +7,9 @@
 namespace zbdkit::test {
 namespace {
 
-constexpr std::uint64_t kZone = 4 * kMiB;
+constexpr std::uint64_t kZone = 256 * kKiB;
 
-class RestartConformance : public testing::TestWithParam<Storage> {
+class RestartConformance : public testing::TestWithParam<DiskSetup> {
   protected:
     /// A disk with a zone in every state that survives.
     void SetUp() override {
@@ -36,12 +36,12 @@ class RestartConformance : public testing::TestWithParam<Storage> {
         EXPECT_EQ(disk_.pointer(2), 8192U);
     }
 
-    Disk disk_{GetParam(), 8 * kZone, "zone.size=4M,zone.conventional_zones=1"};
+    Disk disk_{GetParam(), 8 * kZone, "zone.size=256k,zone.conventional_zones=1"};
 };
 
-INSTANTIATE_TEST_SUITE_P(, RestartConformance,
-                         testing::Values(Storage::memory, Storage::file, Storage::file_direct),
-                         storage_name);
+INSTANTIATE_TEST_SUITE_P(, RestartConformance, testing::ValuesIn(all_storages()), setup_name);
+INSTANTIATE_TEST_SUITE_P(One, RestartConformance,
+                         testing::ValuesIn(over_memory(stacks_of_depth(1))), setup_name);
 
 TEST_P(RestartConformance, disk_closed_in_good_order_keeps_data_and_states) {
     disk_.reopen();

@@ -1,39 +1,49 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a zoned disk does, whatever it is made of. Each case is a sentence of
-// docs/zone-semantics.md.
+// What a zoned disk does, whatever it is made of, and through whatever stands over it. Each case is
+// a sentence of docs/zone-semantics.md.
 #include <gtest/gtest.h>
 
 #include "tests/conformance/disk.h"
+#include "tests/support/seed.h"
 
 namespace zbdkit::test {
 namespace {
 
-constexpr std::uint64_t kZone = 4 * kMiB;
-/// 16 zones of 4 MiB with 3 MiB capacity, two of them conventional; 3 open and 4 active at most.
+constexpr std::uint64_t kZone = 64 * kKiB;
+constexpr std::uint64_t kCapacity = 48 * kKiB;
+/// 16 such zones, two of them conventional; 3 open and 4 active at most.
 constexpr const char* kOptions =
-    "zone.size=4M,zone.capacity=3M,zone.conventional_zones=2,zone.max_open_zones=3,"
-    "zone.max_active_zones=4";
+    "zone.size=64k,zone.capacity=48k,zone.conventional_zones=2,zone.max_open_zones=3,"
+    "zone.max_active_zones=4,zone.max_append_bytes=16k";
 
-class ZoneConformance : public testing::TestWithParam<Storage> {
+class ZoneConformance : public testing::TestWithParam<DiskSetup> {
   protected:
+    const testing::ScopedTrace trace_{__FILE__, __LINE__, seed_trace()};  // of the stacks drawn
     Disk disk_{GetParam(), 16 * kZone, kOptions};
 };
 
-INSTANTIATE_TEST_SUITE_P(, ZoneConformance,
-                         testing::Values(Storage::memory, Storage::file, Storage::file_direct),
-                         storage_name);
+INSTANTIATE_TEST_SUITE_P(, ZoneConformance, testing::ValuesIn(all_storages()), setup_name);
+
+INSTANTIATE_TEST_SUITE_P(One, ZoneConformance, testing::ValuesIn(over_memory(stacks_of_depth(1))),
+                         setup_name);
+INSTANTIATE_TEST_SUITE_P(Two, ZoneConformance, testing::ValuesIn(over_memory(stacks_of_depth(2))),
+                         setup_name);
+INSTANTIATE_TEST_SUITE_P(SomeOfThree, ZoneConformance,
+                         testing::ValuesIn(over_memory(sample_of_depth(3, 8))), setup_name);
+INSTANTIATE_TEST_SUITE_P(SomeOfFour, ZoneConformance,
+                         testing::ValuesIn(over_memory(sample_of_depth(4, 8))), setup_name);
 
 TEST_P(ZoneConformance, new_disk_has_empty_zones_behind_its_conventional_ones) {
     const std::vector<ZoneDescriptor> zones = disk_.report();
     ASSERT_EQ(zones.size(), 16U);
     EXPECT_EQ(zones[1].type, ZoneType::conventional);
     EXPECT_EQ(zones[1].state, ZoneState::not_write_pointer);
-    EXPECT_EQ(zones[1].capacity, 4 * kMiB);
+    EXPECT_EQ(zones[1].capacity, kZone);
     EXPECT_EQ(zones[2].type, ZoneType::sequential_required);
     EXPECT_EQ(zones[2].state, ZoneState::empty);
-    EXPECT_EQ(zones[2].capacity, 3 * kMiB);
-    EXPECT_EQ(zones[2].start, 8 * kMiB);
-    EXPECT_EQ(zones[2].write_pointer, 8 * kMiB);
+    EXPECT_EQ(zones[2].capacity, kCapacity);
+    EXPECT_EQ(zones[2].start, 2 * kZone);
+    EXPECT_EQ(zones[2].write_pointer, 2 * kZone);
     EXPECT_EQ(zones[15].state, ZoneState::empty);
 }
 
@@ -84,20 +94,20 @@ TEST_P(ZoneConformance, append_to_a_conventional_zone_is_refused) {
 }
 
 TEST_P(ZoneConformance, append_longer_than_the_limit_is_refused) {
-    EXPECT_EQ(disk_.append(3 * kZone, kMiB, 0x11), Errc::zone_invalid);
+    EXPECT_EQ(disk_.append(3 * kZone, 20 * kKiB, 0x11), Errc::zone_invalid);
 }
 
 TEST_P(ZoneConformance, write_up_to_the_capacity_fills_the_zone) {
-    ASSERT_EQ(disk_.write(2 * kZone, 3 * kMiB, 0x33), kOk);
+    ASSERT_EQ(disk_.write(2 * kZone, kCapacity, 0x33), kOk);
     EXPECT_EQ(disk_.state(2), ZoneState::full);
-    EXPECT_EQ(disk_.read_fill(2 * kZone + 3 * kMiB - 4096, 4096), 0x33);
+    EXPECT_EQ(disk_.read_fill(2 * kZone + kCapacity - 4096, 4096), 0x33);
 }
 
 TEST_P(ZoneConformance, write_over_the_capacity_is_refused_and_spills_nowhere) {
-    ASSERT_EQ(disk_.write(2 * kZone, 3 * kMiB - 4096, 0x33), kOk);
-    EXPECT_EQ(disk_.write(2 * kZone + 3 * kMiB - 4096, 8192, 0x44), Errc::zone_invalid);
+    ASSERT_EQ(disk_.write(2 * kZone, kCapacity - 4096, 0x33), kOk);
+    EXPECT_EQ(disk_.write(2 * kZone + kCapacity - 4096, 8192, 0x44), Errc::zone_invalid);
     EXPECT_EQ(disk_.append(2 * kZone, 8192, 0x44), Errc::zone_invalid);
-    EXPECT_EQ(disk_.pointer(2), 3 * kMiB - 4096);
+    EXPECT_EQ(disk_.pointer(2), kCapacity - 4096);
     EXPECT_EQ(disk_.state(3), ZoneState::empty);
 }
 
@@ -108,8 +118,8 @@ TEST_P(ZoneConformance, append_to_a_full_zone_is_refused_and_spills_nowhere) {
 }
 
 TEST_P(ZoneConformance, write_across_the_zone_border_is_refused) {
-    EXPECT_EQ(disk_.write(2 * kZone, 5 * kMiB, 0x11), Errc::zone_invalid);
-    EXPECT_EQ(disk_.write(kZone, 5 * kMiB, 0x11), Errc::zone_invalid);
+    EXPECT_EQ(disk_.write(2 * kZone, kZone + 4096, 0x11), Errc::zone_invalid);
+    EXPECT_EQ(disk_.write(kZone, kZone + 4096, 0x11), Errc::zone_invalid);
 }
 
 TEST_P(ZoneConformance, read_across_the_border_of_a_sequential_zone_is_refused) {

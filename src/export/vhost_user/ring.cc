@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/trace.h"
 #include "export/vhost_user/event_fd.h"
 #include "export/vhost_user/next_turn.h"
 
@@ -91,6 +92,7 @@ Outcome<void> Ring::start_if_ready() {
     if (!queue) return failure(fmt::format("ring {}: {}", index_, queue.error().message));
     queue_ = std::move(*queue);
     poll_interval_ns_ = kShortestPollNs;
+    ZBDKIT_TRACE(ring_started, service_.name.c_str(), index_, size_);
     // A connection before this one may have pushed without getting its call through.
     signal_event(call_);
     scope_.spawn(flush_calls_each_turn());
@@ -112,6 +114,7 @@ Task<void> Ring::suspend() {
     free_chains_.clear();
     stopping_ = false;
     broken_ = false;
+    ZBDKIT_TRACE(ring_stopped, service_.name.c_str(), index_);
 }
 
 Task<RingBase> Ring::stop() {
@@ -204,6 +207,8 @@ Ring::Fetched Ring::fetch() {
         }
         if (popped == VirtQueue::Pop::invalid) {
             ++service_.counters.chains;
+            ZBDKIT_TRACE(ring_chain_refused, service_.name.c_str(), index_, chain->id,
+                         chain->refusal);
             end_chain(chain, 0);
             continue;
         }
@@ -259,6 +264,7 @@ void Ring::flush_calls() {
     call_pending_ = false;
     if (!queue_->take_notification() || !call_) return;
     ++service_.counters.calls;
+    ZBDKIT_TRACE(ring_notify, service_.name.c_str(), index_);
     signal_event(call_);
 }
 
@@ -279,7 +285,9 @@ Task<void> Ring::wait_for_kick() {
         kick_waiter_.reset();
         co_return;
     }
-    if (clear_event(kick_)) ++service_.counters.kicks;
+    if (!clear_event(kick_)) co_return;
+    ++service_.counters.kicks;
+    ZBDKIT_TRACE(ring_kick, service_.name.c_str(), index_);
 }
 
 /// At most as many chains are in flight as the ring has descriptors: a guest cannot have more.

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/trace.h"
 #include "export/vhost_user/listener.h"
 #include "export/vhost_user/service.h"
 #include "export/vhost_user/session.h"
@@ -106,10 +107,12 @@ Task<void> UnixServer::wait_for_handover() {
 Task<void> UnixServer::serve(UniqueFd connection) {
     ++service_.counters.connections;
     session_ = std::make_unique<Session>(service_, std::move(connection));
-    const pid_t pid = session_->peer_pid();
+    const auto pid = static_cast<std::uint32_t>(session_->peer_pid());
+    ZBDKIT_TRACE(session_connected, path_.c_str(), pid);
     spdlog::debug("vhost-user {}: serving process {}", path_, pid);
     co_await session_->run();
     session_.reset();
+    ZBDKIT_TRACE(session_closed, path_.c_str(), pid);
     spdlog::debug("vhost-user {}: process {} is gone", path_, pid);
 }
 

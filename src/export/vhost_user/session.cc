@@ -9,6 +9,7 @@
 #include <utility>
 #include <variant>
 
+#include "base/trace.h"
 #include "export/vhost_user/event_fd.h"
 #include "export/vhost_user/next_turn.h"
 
@@ -161,6 +162,7 @@ Session::Answered Session::on(const SetFeatures& message, Fds& /*fds*/) {
 void Session::negotiate(std::uint64_t features) {
     const bool only_transport = ((features ^ features_) & ~kTransportBits) == 0 && features_ != 0;
     features_ = features;
+    ZBDKIT_TRACE(session_features, service_.name.c_str(), features);
     service_.device.set_features(features & ~kTransportBits);
     environment_.features = ring_features(features);
     log_changed();

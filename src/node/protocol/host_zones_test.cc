@@ -89,9 +89,92 @@ TEST(HostZones, sectors_beyond_the_largest_offset_are_corrupt) {
     EXPECT_FALSE(decode_host_report(std::array<std::byte, 8>{}));
 }
 
-TEST(HostZones, ordinary_file_is_not_zoned) {
-    EXPECT_FALSE(is_zoned_block_device(-1));
+TEST(HostZones, types_and_states_that_do_not_exist_are_corrupt) {
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{0, kZone, 0, kZone, 7, 1}})));
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{0, kZone, 0, kZone, 2, 5}})));
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{0, kZone, 0, kZone, 2, 0}})));
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{0, kZone, 0, kZone, 1, 1}})));
+    EXPECT_TRUE(decode_host_report(report(1, 1, {{0, kZone, 0, kZone, 1, 13}})));
+}
+
+TEST(HostZones, pointer_of_an_open_zone_outside_of_it_is_corrupt) {
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{kZone, kZone, 8, kZone, 2, 2}})));
+    EXPECT_FALSE(decode_host_report(report(1, 1, {{kZone, kZone, kGarbage, kZone, 2, 4}})));
+}
+
+TEST(HostZones, ordinary_file_has_no_zones) {
     EXPECT_FALSE(host_zone_geometry(-1, "nothing"));
+    EXPECT_FALSE(make_host_zone_control(-1)->report(0, 1));
+    EXPECT_FALSE(make_host_zone_control(-1)->act(ZoneAction::reset, {0, 4096}));
+}
+
+// --- The geometry -------------------------------------------------------------------------------
+
+HostZoneFacts some_facts() {
+    return {.device_size = 640 * kMiB,
+            .zone_size = 64 * kMiB,
+            .zone_capacity = 48 * kMiB,
+            .conventional_zones = 2,
+            .max_open_zones = 4,
+            .max_active_zones = 6,
+            .append_max_bytes = 128 * kKiB,
+            .max_transfer_bytes = kMiB,
+            .write_granularity = 4096,
+            .physical_block_size = 512};
+}
+
+TEST(HostZones, facts_of_the_kernel_become_a_geometry) {
+    const Outcome<ZoneGeometry> geometry = geometry_of(some_facts(), "sda");
+    ASSERT_TRUE(geometry.has_value());
+    const ZoneGeometry expected = {.model = ZoneModel::host_managed,
+                                   .device_size = 671088640,
+                                   .zone_size = 67108864,
+                                   .zone_capacity = 50331648,
+                                   .conventional_zones = 2,
+                                   .max_open_zones = 4,
+                                   .max_active_zones = 6,
+                                   .max_append_bytes = 131072,
+                                   .write_granularity = 4096};
+    EXPECT_EQ(*geometry, expected);
+}
+
+TEST(HostZones, kernel_without_append_limit_has_that_of_all_requests) {
+    HostZoneFacts facts = some_facts();
+    facts.append_max_bytes = 0;
+    EXPECT_EQ(geometry_of(facts, "sda").value().max_append_bytes, 1048576U);
+}
+
+TEST(HostZones, appends_are_no_longer_than_a_zone_has_room) {
+    HostZoneFacts facts = some_facts();
+    facts.append_max_bytes = 64 * kMiB;
+    EXPECT_EQ(geometry_of(facts, "sda").value().max_append_bytes, 50331648U);
+}
+
+TEST(HostZones, kernel_without_write_granularity_has_the_physical_block) {
+    HostZoneFacts facts = some_facts();
+    facts.write_granularity = 0;
+    EXPECT_EQ(geometry_of(facts, "sda").value().write_granularity, 512U);
+}
+
+TEST(HostZones, device_of_conventional_zones_only_has_full_capacity) {
+    HostZoneFacts facts = some_facts();
+    facts.conventional_zones = 10;
+    facts.zone_capacity = 0;
+    EXPECT_EQ(geometry_of(facts, "sda").value().zone_capacity, 67108864U);
+}
+
+TEST(HostZones, host_aware_device_is_one) {
+    HostZoneFacts facts = some_facts();
+    facts.model = "host-aware";
+    EXPECT_EQ(geometry_of(facts, "sda").value().model, ZoneModel::host_aware);
+}
+
+TEST(HostZones, zone_size_that_is_no_power_of_two_is_refused) {
+    HostZoneFacts facts = some_facts();
+    facts.zone_size = 48 * kMiB;
+    const Outcome<ZoneGeometry> geometry = geometry_of(facts, "/dev/sda");
+    ASSERT_FALSE(geometry.has_value());
+    EXPECT_EQ(geometry.error().message, "'/dev/sda' has zones of 48 MiB: expected a power of two");
 }
 
 }  // namespace
