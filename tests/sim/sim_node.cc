@@ -13,7 +13,8 @@ constexpr int kNoFd = -1;
 
 class SimNode final : public BlockNode {
   public:
-    SimNode(Reactor& reactor, SimDisk& disk) : BlockNode("sim"), reactor_(reactor), disk_(disk) {
+    SimNode(Reactor& reactor, SimDisk& disk, Mappable mappable)
+        : BlockNode("sim"), reactor_(reactor), disk_(disk), mappable_(mappable) {
         set_info({.size = disk.size(),
                   .block_size = SimDisk::kSector,
                   .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush}});
@@ -22,6 +23,7 @@ class SimNode final : public BlockNode {
     [[nodiscard]] std::string describe() const override { return "simulated disk"; }
 
     [[nodiscard]] Result<NodeMapping> map(ByteRange range) override {
+        if (mappable_ == Mappable::no) return BlockNode::map(range);
         disk_.set_mapped(range);
         return NodeMapping(disk_.bytes().subspan(range.offset, range.length), {});
     }
@@ -64,12 +66,13 @@ class SimNode final : public BlockNode {
 
     Reactor& reactor_;
     SimDisk& disk_;
+    Mappable mappable_;
 };
 
 }  // namespace
 
-std::unique_ptr<BlockNode> make_sim_node(Reactor& reactor, SimDisk& disk) {
-    return std::make_unique<SimNode>(reactor, disk);
+std::unique_ptr<BlockNode> make_sim_node(Reactor& reactor, SimDisk& disk, Mappable mappable) {
+    return std::make_unique<SimNode>(reactor, disk, mappable);
 }
 
 }  // namespace zbdkit::sim

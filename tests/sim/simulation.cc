@@ -95,6 +95,7 @@ class Simulation {
           canary_(canary),
           memory_(memory),
           tally_(tally),
+          mappable_(random_.one_in(3) ? Mappable::no : Mappable::yes),
           image_(random_image(random_)),
           disk_(round_up(zoned::layout_of(image_.geometry).image_size, SimDisk::kSector)),
           truth_(image_.geometry) {
@@ -122,6 +123,7 @@ class Simulation {
     Canary canary_;
     test::DriverMemory& memory_;
     Tally& tally_;
+    Mappable mappable_;
     zoned::NewImage image_;
     SimDisk disk_;
     Truth truth_;
@@ -130,7 +132,7 @@ class Simulation {
 
 void Simulation::make_image() {
     Reactor reactor(std::make_unique<SimEngine>(disk_, SimFaults{}, random_.seed()));
-    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk_);
+    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk_, mappable_);
     const Outcome<void> made = reactor.run_to_end(zoned::format_image(*node, image_));
     ZBDKIT_ASSERT(made.has_value());
 }
@@ -138,8 +140,8 @@ void Simulation::make_image() {
 Outcome<std::unique_ptr<BlockNode>> Simulation::open(Reactor& reactor) {
     OpenContext context{reactor, pool_};
     NamedNodes named;
-    const Outcome<void> put =
-        named.put_as("disk", with_canary(canary_, image_.geometry, make_sim_node(reactor, disk_)));
+    const Outcome<void> put = named.put_as(
+        "disk", with_canary(canary_, image_.geometry, make_sim_node(reactor, disk_, mappable_)));
     ZBDKIT_ASSERT(put.has_value());
     OptionValues options("simulated graph");
     options.replace("driver", "zoned");

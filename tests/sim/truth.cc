@@ -366,14 +366,20 @@ void Truth::end_action(const ActionTicket& ticket, BlkStatus status) {
     const bool failed = status == BlkStatus::io_error;
     if (ticket.action == ZoneAction::reset) {
         end_reset(zone, status);
-        if (failed) zone.reset_doubt = {.exists = true, .since = zone.changes};
+        if (failed) {
+            zone.reset_failed = true;
+            zone.reset_doubt = {.exists = true, .since = zone.changes};
+        }
     } else if (status == BlkStatus::ok && (!zone.uncertain || zone.acked_holds)) {
         end_good_action(ticket, alone);
     }
     if (failed && ticket.action == ZoneAction::finish) {
+        zone.finish_failed = true;
         zone.finish_doubt = {.exists = true, .since = zone.changes};
     }
-    if (failed) zone.uncertain = true;
+    if (!failed) return;
+    zone.uncertain = true;
+    zone.open_is_known = false;
 }
 
 Snapshot Truth::begin_reset_all() {
@@ -403,6 +409,7 @@ void Truth::end_reset_all(const Snapshot& /*before*/, BlkStatus status) {
         end_reset(zone, status);
         if (status == BlkStatus::ok) continue;
         judge_refusal(i, status, true, "reset all");
+        zone.reset_failed = true;
         zone.reset_doubt = {.exists = true, .since = zone.changes};
         zone.uncertain = true;
         zone.acked_holds = false;  // it may have reached this zone before it failed
@@ -627,7 +634,7 @@ void Truth::judge_state(std::uint32_t zone_index, const ZoneDescriptor& shown,
     if (shown.state == ZoneState::full) {
         const bool may_be_full = data_end == capacity || zone.finished ||
                                  zone.finishes_flying > 0 || !zone.acked_holds ||
-                                 zone.finish_doubt.exists;
+                                 zone.finish_failed || zone.finish_doubt.exists;
         if (!may_be_full) complain(zone_index, "is full, and nobody finished it");
         return;
     }
@@ -665,8 +672,8 @@ void Truth::judge_sequential(std::uint32_t zone_index, const ZoneDescriptor& sho
                              const std::vector<Stamp>& found) {
     const Zone& zone = zones_[zone_index];
     const std::uint64_t data_end = data_end_of(zone_index, found);
-    const bool may_be_reset =
-        zone.resets_flying > 0 || (zone.reset_doubt.exists && crash_ == Crash::power_loss);
+    const bool may_be_reset = zone.resets_flying > 0 || zone.reset_failed ||
+                              (zone.reset_doubt.exists && crash_ == Crash::power_loss);
     const bool was_reset =
         may_be_reset && data_end == 0 && shown.state == ZoneState::empty && zone.resets > 0;
     if (!was_reset) {
@@ -760,6 +767,8 @@ void Truth::adopt(std::uint32_t zone_index, const ZoneDescriptor& shown,
     zone.era = next_write_;
     zone.uncertain = false;
     zone.acked_holds = true;
+    zone.reset_failed = false;
+    zone.finish_failed = false;
     zone.reset_doubt = {};
     zone.finish_doubt = {};
     ++zone.changes;

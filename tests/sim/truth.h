@@ -182,6 +182,8 @@ class Truth {
         std::uint32_t era = 1;      ///< the first write id that may be seen here unacknowledged
         bool uncertain = false;     ///< must be looked at
         bool acked_holds = true;    ///< `acked` is there in spite of that
+        bool reset_failed = false;  ///< since the zone was last looked at: it may have happened
+        bool finish_failed = false;
         Doubt reset_doubt;
         Doubt finish_doubt;
         std::vector<std::vector<Candidate>> candidates;  ///< conventional: by unit, oldest first

@@ -308,7 +308,9 @@ Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoS
         settle(written ? table_.landed(reservation) : table_.failed(reservation), zone);
         if (reservation.phase == ZoneReservation::Phase::landed) co_await pending.resolved.wait();
         switch (reservation.phase) {
-            case ZoneReservation::Phase::published: co_return reservation.range.offset;
+            case ZoneReservation::Phase::published:
+                if (store_->has_unpublished()) co_await ok(store_->publish());
+                co_return reservation.range.offset;
             case ZoneReservation::Phase::failed: co_return std::unexpected(written.error());
             case ZoneReservation::Phase::displaced:
             case ZoneReservation::Phase::idle:
@@ -367,10 +369,12 @@ Task<Result<void>> ZonedNode::act(ZoneAction action, ZoneIndex zone) {
     if (action == ZoneAction::open) {
         // An open does not outlive a power loss, so it needs no commit. [crash contract, 2 and 5]
         table_.record(zone, *record);
-        co_return Result<void>{};
+    } else {
+        const ZonedStore::Change change = {.zone = zone, .word = {.record = *record}};
+        co_await ok(store_->commit(std::span(&change, 1)));
     }
-    const ZonedStore::Change change = {.zone = zone, .word = {.record = *record}};
-    co_return co_await store_->commit(std::span(&change, 1));
+    if (store_->has_unpublished()) co_await ok(store_->publish());
+    co_return Result<void>{};
 }
 
 /// In batches of zones that share one commit, in rising order as everybody locks them.
@@ -400,7 +404,7 @@ Task<Result<void>> ZonedNode::reset_batch(std::span<const ZoneIndex> zones) {
 }
 
 /// Empties zones that the caller holds exclusively and has checked: committed before the first
-/// reuse, punched out only after the commit. [crash contract]
+/// reuse, punched out only when neither table has the old words any more. [crash contract]
 Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
     constexpr ZoneRecord kEmpty = {.state = ZoneState::empty, .data_end = 0};
     std::vector<ZonedStore::Change> changes;
@@ -409,6 +413,7 @@ Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
         changes.push_back({.zone = zone, .word = {.record = kEmpty, .reclaim_pending = had_data}});
     }
     co_await ok(store_->commit(changes));
+    if (store_->has_unpublished()) co_await ok(store_->publish());
     for (const ZonedStore::Change& change : changes) {
         if (change.word.reclaim_pending) co_await reclaim(change.zone);
     }

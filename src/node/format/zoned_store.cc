@@ -150,9 +150,17 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
             superblock_.boot_id == options.boot_id ? Recovery::daemon_death : Recovery::power_loss;
     }
     const std::vector<std::uint64_t> committed = co_await ok(read_commit_pages());
-    co_await ok(map_live_table(options.read_only));
+    co_await ok(live_.open(layout_, options.read_only));
     co_await ok(adopt(committed));
     if (options.read_only) co_return Outcome<void>{};
+    // Before the image says that its live table counts, that is as it should be.
+    if (live_.has_unpublished()) {
+        const Result<void> published = co_await live_.publish();
+        if (!published) {
+            co_return failure(fmt::format("cannot write the live table of '{}'", child_.describe()),
+                              published.error());
+        }
+    }
     superblock_.condition = Condition::in_use;
     superblock_.boot_id = options.boot_id;
     co_await ok(write_superblock());
@@ -207,35 +215,11 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
     co_return words;
 }
 
-Task<Outcome<void>> ZonedStore::map_live_table(bool read_only) {
-    const ByteRange range = {layout_.live_table_offset, layout_.live_table_length};
-    if (!read_only) {
-        Result<NodeMapping> mapping = child_.map(range);
-        if (!mapping) {
-            co_return failure(fmt::format("format 'zoned' needs storage that can be mapped into "
-                                          "memory; driver '{}' of '{}' cannot",
-                                          child_.driver(), child_.describe()),
-                              mapping.error());
-        }
-        mapping_ = std::move(*mapping);
-        live_ = mapping_.bytes();
-        co_return Outcome<void>{};
-    }
-    copy_ = AlignedBuffer(range.length);
-    live_ = copy_.bytes();
-    const Result<void> read = co_await read_bytes(child_, range.offset, live_);
-    if (!read) {
-        co_return failure(fmt::format("cannot read the live table of '{}'", child_.describe()),
-                          read.error());
-    }
-    co_return Outcome<void>{};
-}
-
 /// Fills the live table from what counts.
 Outcome<void> ZonedStore::adopt(const std::vector<std::uint64_t>& committed) {
     for (std::uint32_t zone = 0; zone < committed.size(); ++zone) {
         const bool from_live = recovery_ == Recovery::daemon_death;
-        const std::uint64_t found = from_live ? bits_of(zone) : committed[zone];
+        const std::uint64_t found = from_live ? live_.get(zone) : committed[zone];
         const Result<Word> word = decode_word(found);
         if (!word) {
             return failure(fmt::format("'{}' is damaged: zone {} in the {}", child_.describe(),
@@ -244,7 +228,7 @@ Outcome<void> ZonedStore::adopt(const std::vector<std::uint64_t>& committed) {
         }
         const std::uint64_t bits =
             recovery_ == Recovery::power_loss ? encode_word(after_power_loss(*word)) : found;
-        if (bits != bits_of(zone)) set_bits(zone, bits);
+        if (bits != live_.get(zone)) live_.set(zone, bits);
         if (bits != committed[zone]) mark_dirty(zone);
     }
     return {};
@@ -273,14 +257,6 @@ Task<Outcome<void>> ZonedStore::write_superblock() {
 
 // --- Words --------------------------------------------------------------------------------------
 
-std::uint64_t ZonedStore::bits_of(std::uint32_t zone) const {
-    return load_le<std::uint64_t>(live_.data() + std::size_t{zone} * sizeof(std::uint64_t));
-}
-
-void ZonedStore::set_bits(std::uint32_t zone, std::uint64_t bits) {
-    store_le(live_.data() + std::size_t{zone} * sizeof bits, bits);
-}
-
 void ZonedStore::mark_dirty(std::uint32_t zone) {
     const std::uint32_t page = zone / kZonesPerPage;
     if (std::exchange(pages_.at(page).dirty, true)) return;
@@ -288,50 +264,25 @@ void ZonedStore::mark_dirty(std::uint32_t zone) {
 }
 
 Result<Word> ZonedStore::word(ZoneIndex zone) const {
-    return decode_word(bits_of(to_number(zone)));
+    return decode_word(live_.get(to_number(zone)));
 }
 
 void ZonedStore::put(ZoneIndex zone, const Word& word) {
-    set_bits(to_number(zone), encode_word(word));
+    live_.set(to_number(zone), encode_word(word));
     mark_dirty(to_number(zone));
 }
 
 bool ZonedStore::is_committed(ZoneIndex zone) const {
-    return !running_ && !pages_.at(to_number(zone) / kZonesPerPage).dirty;
+    return !rounds_.is_running() && !pages_.at(to_number(zone) / kZonesPerPage).dirty;
 }
 
 // --- Rounds -------------------------------------------------------------------------------------
 
-ZonedStore::Round& ZonedStore::next_round() {
-    if (!next_) next_ = std::make_shared<Round>();  // shared by the round's runner and its waiters
-    return *next_;
-}
-
-Task<Result<void>> ZonedStore::flush() {
-    static_cast<void>(next_round());
-    return wait_for(next_);
-}
+Task<Result<void>> ZonedStore::flush() { return rounds_.join(); }
 
 Task<Result<void>> ZonedStore::commit(std::span<const Change> changes) {
-    std::vector<Change>& staged = next_round().changes;
-    staged.insert(staged.end(), changes.begin(), changes.end());
-    return wait_for(next_);
-}
-
-Task<Result<void>> ZonedStore::wait_for(std::shared_ptr<Round> round) {
-    if (!running_) rounds_.spawn(run_rounds());
-    co_await round->done.wait();
-    co_return round->result;
-}
-
-Task<void> ZonedStore::run_rounds() {
-    running_ = true;
-    while (next_) {
-        const std::shared_ptr<Round> round = std::exchange(next_, nullptr);
-        round->result = co_await run(*round);
-        round->done.set();
-    }
-    running_ = false;
+    staged_.insert(staged_.end(), changes.begin(), changes.end());
+    return rounds_.join();
 }
 
 std::vector<std::uint32_t> ZonedStore::take_dirty_pages() {
@@ -341,10 +292,10 @@ std::vector<std::uint32_t> ZonedStore::take_dirty_pages() {
 
 /// The commit pages as the round writes them: the live words, and the round's changes over them.
 AlignedBuffer ZonedStore::images_of(std::span<const std::uint32_t> pages,
-                                    const Round& round) const {
+                                    std::span<const Change> changes) const {
     AlignedBuffer images(pages.size() * kPageSize);
     std::unordered_map<std::uint32_t, std::uint64_t> changed;
-    for (const Change& change : round.changes) {
+    for (const Change& change : changes) {
         changed[to_number(change.zone)] = encode_word(change.word);
     }
     for (std::size_t i = 0; i < pages.size(); ++i) {
@@ -355,7 +306,7 @@ AlignedBuffer ZonedStore::images_of(std::span<const std::uint32_t> pages,
         for (std::uint32_t entry = 0; entry < commit.entry_count; ++entry) {
             const std::uint32_t zone = pages[i] * kZonesPerPage + entry;
             const auto change = changed.find(zone);
-            commit.words.at(entry) = change == changed.end() ? bits_of(zone) : change->second;
+            commit.words.at(entry) = change == changed.end() ? live_.get(zone) : change->second;
         }
         const Page page = encode_commit_page(commit);
         std::ranges::copy(page, images.bytes().subspan(i * kPageSize).begin());
@@ -370,14 +321,15 @@ Task<Result<void>> ZonedStore::sync_child() {
     co_return result;
 }
 
-Task<Result<void>> ZonedStore::run(Round& round) {
+Task<Result<void>> ZonedStore::run_round() {
+    const std::vector<Change> changes = std::exchange(staged_, {});
     if (sync_failed_) {
         co_return fail(Errc::io, "an earlier sync of the image failed: it must be opened again");
     }
-    for (const Change& change : round.changes) mark_dirty(to_number(change.zone));
+    for (const Change& change : changes) mark_dirty(to_number(change.zone));
     // The images are made before the data is synced: they cover only what was complete by then.
     const std::vector<std::uint32_t> pages = take_dirty_pages();
-    AlignedBuffer images = images_of(pages, round);
+    AlignedBuffer images = images_of(pages, changes);
     Result<void> result = co_await sync_child();
     for (std::size_t i = 0; i < pages.size() && result; ++i) {
         const auto other_slot = static_cast<std::uint8_t>(1 - pages_.at(pages[i]).slot);
@@ -395,8 +347,8 @@ Task<Result<void>> ZonedStore::run(Round& round) {
         ++meta.sequence;
     }
     if (result) {
-        for (const Change& change : round.changes) {
-            set_bits(to_number(change.zone), encode_word(change.word));
+        for (const Change& change : changes) {
+            live_.set(to_number(change.zone), encode_word(change.word));
             if (on_commit_ != nullptr) on_commit_(observer_context_, change);
         }
     }
@@ -405,7 +357,8 @@ Task<Result<void>> ZonedStore::run(Round& round) {
 
 Task<Outcome<void>> ZonedStore::close() {
     const Result<void> flushed = co_await flush();
-    co_await rounds_.join();
+    co_await rounds_.drain();
+    co_await live_.drain();
     if (!flushed) {
         co_return failure(fmt::format("'{}' is left marked as in use", child_.describe()),
                           flushed.error());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // ZonedStore: what a zoned image remembers of its zones, and how that becomes durable.
-//   live table    a word a zone in memory shared with the file: put() is one store, and after the
-//                 daemon alone died the words are all there;
+//   live table    a word a zone that outlives the daemon: put() is one store, and where the
+//                 storage cannot be mapped publish() writes it out before anybody is told;
 //   commit pages  what counts after power loss: written by rounds of
 //                   sync data -> write the changed pages to their older slots -> sync.
 // flush() and commit() join the next round, so that all who wait at a moment share its two syncs.
@@ -16,9 +16,9 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "block/node.h"
-#include "io/scope.h"
-#include "io/sync.h"
+#include "io/shared_round.h"
 #include "io/task.h"
+#include "node/format/live_table.h"
 #include "node/format/zoned_header.h"
 
 namespace zbdkit::zoned {
@@ -67,7 +67,15 @@ class ZonedStore {
     /// Whether the zone's word, as it is now, is durable. May be false for one that is.
     [[nodiscard]] bool is_committed(ZoneIndex zone) const;
     /// The same for all zones.
-    [[nodiscard]] bool is_committed() const { return !running_ && dirty_pages_.empty(); }
+    [[nodiscard]] bool is_committed() const {
+        return !rounds_.is_running() && dirty_pages_.empty();
+    }
+
+    /// Whether words changed that would not outlive the daemon yet.
+    [[nodiscard]] bool has_unpublished() const { return live_.has_unpublished(); }
+    /// Waits until the words as they are now outlive the daemon: before a change is acknowledged.
+    /// Errors: what the child says.
+    [[nodiscard]] Task<Result<void>> publish() { return live_.publish(); }
 
     /// Makes everything durable that was completed before the call: data, and the words over it.
     /// Errors: what the child says; after a failed sync every later call fails too, because the
@@ -101,32 +109,19 @@ class ZonedStore {
         std::uint8_t slot = 0;  ///< the one that counts; the other is written next
         bool dirty = false;
     };
-    /// Those who wait for the same two syncs.
-    struct Round {
-        std::vector<Change> changes;
-        AsyncEvent done;
-        Result<void> result;
-    };
-
-    explicit ZonedStore(BlockNode& child) : child_(child) {}
+    explicit ZonedStore(BlockNode& child) : child_(child), live_(child) {}
 
     [[nodiscard]] Task<Outcome<void>> load(OpenOptions options);
-    [[nodiscard]] Task<Outcome<void>> map_live_table(bool read_only);
     [[nodiscard]] Task<Outcome<std::vector<std::uint64_t>>> read_commit_pages();
     [[nodiscard]] Outcome<void> adopt(const std::vector<std::uint64_t>& committed);
     [[nodiscard]] Task<Outcome<void>> write_superblock();
 
-    [[nodiscard]] std::uint64_t bits_of(std::uint32_t zone) const;
-    void set_bits(std::uint32_t zone, std::uint64_t bits);
     void mark_dirty(std::uint32_t zone);
 
-    [[nodiscard]] Round& next_round();
-    [[nodiscard]] Task<Result<void>> wait_for(std::shared_ptr<Round> round);
-    [[nodiscard]] Task<void> run_rounds();
-    [[nodiscard]] Task<Result<void>> run(Round& round);
+    [[nodiscard]] Task<Result<void>> run_round();
     [[nodiscard]] std::vector<std::uint32_t> take_dirty_pages();
     [[nodiscard]] AlignedBuffer images_of(std::span<const std::uint32_t> pages,
-                                          const Round& round) const;
+                                          std::span<const Change> changes) const;
     [[nodiscard]] Task<Result<void>> sync_child();
 
     BlockNode& child_;
@@ -135,17 +130,14 @@ class ZonedStore {
     Layout layout_;
     Recovery recovery_ = Recovery::clean;
 
-    NodeMapping mapping_;
-    AlignedBuffer copy_;  ///< instead of the mapping when read-only
-    MutableBytes live_;
+    LiveTable live_;
 
     std::vector<PageMeta> pages_;
     std::vector<std::uint32_t> dirty_pages_;
 
-    std::shared_ptr<Round> next_;
-    bool running_ = false;
+    std::vector<Change> staged_;  ///< for the next round
     bool sync_failed_ = false;
-    TaskScope rounds_;
+    SharedRound rounds_{[this] { return run_round(); }};
     void (*on_commit_)(void* context, const Change& change) = nullptr;
     void* observer_context_ = nullptr;
 };

@@ -27,8 +27,13 @@ class HeldNode final : public PassthroughFilter {
         std::optional<Errc> failure;
     };
 
-    explicit HeldNode(std::unique_ptr<BlockNode> child)
-        : PassthroughFilter("held", std::move(child)) {}
+    /// @param mappable  whether it passes map() on
+    explicit HeldNode(std::unique_ptr<BlockNode> child, bool mappable = true)
+        : PassthroughFilter("held", std::move(child)), mappable_(mappable) {}
+
+    [[nodiscard]] Result<NodeMapping> map(ByteRange range) override {
+        return mappable_ ? child().map(range) : BlockNode::map(range);
+    }
 
     /// From now on writes at or above `offset` wait for release().
     void hold_from(std::uint64_t offset) { hold_from_ = offset; }
@@ -71,6 +76,7 @@ class HeldNode final : public PassthroughFilter {
     }
 
   private:
+    bool mappable_;
     std::uint64_t hold_from_ = ~std::uint64_t{0};
     bool holds_discards_ = false;
     std::deque<std::shared_ptr<Held>> held_;

@@ -57,7 +57,7 @@ class ZonedFormat : public testing::Test {
     }
 
     std::string open() {
-        auto held = std::make_unique<HeldNode>(make_memory_node(memory_.bytes()));
+        auto held = std::make_unique<HeldNode>(make_memory_node(memory_.bytes()), mappable_);
         below_ = held.get();
         OpenContext context{reactor_, pool_};
         const OptionValues options("test");
@@ -143,6 +143,7 @@ class ZonedFormat : public testing::Test {
 
     Reactor reactor_{make_uring_engine(16).value()};
     BlockingPool pool_{1};
+    bool mappable_ = true;  ///< whether the storage can be mapped
     zoned::NewImage image_;
     zoned::Layout layout_;
     AlignedBuffer memory_;

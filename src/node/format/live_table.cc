@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "node/format/live_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace zbdkit::zoned {
+namespace {
+
+constexpr std::uint32_t kWordsPerPage = kPageSize / sizeof(std::uint64_t);
+
+}  // namespace
+
+Task<Outcome<void>> LiveTable::open(const Layout& layout, bool read_only) {
+    const ByteRange range = {layout.live_table_offset, layout.live_table_length};
+    offset_ = range.offset;
+    if (!read_only) {
+        Result<NodeMapping> mapping = child_.map(range);
+        if (mapping) {
+            mapping_ = std::move(*mapping);
+            words_ = mapping_.bytes();
+            co_return Outcome<void>{};
+        }
+        is_written_ = true;
+        is_changed_.resize(range.length / kPageSize);
+    }
+    copy_ = AlignedBuffer(range.length);
+    words_ = copy_.bytes();
+    const iovec segment = segment_of(words_);
+    Request request = read_request(range, IoSegments(&segment, 1));
+    const Result<void> read = co_await child_.submit(request);
+    if (!read) {
+        co_return failure(fmt::format("cannot read the live table of '{}'", child_.describe()),
+                          read.error());
+    }
+    co_return Outcome<void>{};
+}
+
+std::uint64_t LiveTable::get(std::uint32_t zone) const {
+    return load_le<std::uint64_t>(words_.data() + std::size_t{zone} * sizeof(std::uint64_t));
+}
+
+void LiveTable::set(std::uint32_t zone, std::uint64_t bits) {
+    store_le(words_.data() + std::size_t{zone} * sizeof bits, bits);
+    if (is_written_) mark_changed(zone / kWordsPerPage);
+}
+
+void LiveTable::mark_changed(std::uint32_t page) {
+    if (is_changed_.at(page)) return;
+    is_changed_.at(page) = true;
+    changed_pages_.push_back(page);
+}
+
+/// Words may change again while their page is on its way, so what is written is a copy of it.
+Task<Result<void>> LiveTable::write_changed_pages() {
+    const std::vector<std::uint32_t> pages = std::exchange(changed_pages_, {});
+    for (const std::uint32_t page : pages) is_changed_.at(page) = false;
+    AlignedBuffer image(kPageSize);
+    Result<void> result;
+    for (const std::uint32_t page : pages) {
+        if (result) {
+            const std::uint64_t start = std::uint64_t{page} * kPageSize;
+            std::ranges::copy(words_.subspan(start, kPageSize), image.bytes().begin());
+            const iovec segment = segment_of(image.bytes());
+            Request request = write_request({offset_ + start, kPageSize}, IoSegments(&segment, 1));
+            result = co_await child_.submit(request);
+        }
+        if (!result) mark_changed(page);
+    }
+    co_return result;
+}
+
+}  // namespace zbdkit::zoned

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// The live table where the storage cannot be mapped. Where it can, the tests of the format and the
+// simulator use it all the time.
+#include "node/format/live_table.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/node/zoned_format.h"
+
+namespace zbdkit {
+namespace {
+
+using test::HeldNode;
+using test::kZone;
+using test::Pending;
+
+class WrittenLiveTable : public test::ZonedFormat {
+  protected:
+    void SetUp() override {
+        mappable_ = false;
+        ZonedFormat::SetUp();
+    }
+    void TearDown() override {
+        below_->hold_nothing();
+        ZonedFormat::TearDown();
+    }
+    /// Writes to the live table that reached the storage.
+    [[nodiscard]] std::int64_t table_writes() const {
+        return std::ranges::count_if(below_->seen(), [this](const HeldNode::Seen& seen) {
+            return seen.op == Op::write && seen.range.offset >= layout_.live_table_offset &&
+                   seen.range.offset < layout_.commit_offset;
+        });
+    }
+    /// Lets what the storage below is written go on only when told to, from the live table on.
+    void hold_table() { below_->hold_from(layout_.live_table_offset); }
+};
+
+TEST_F(WrittenLiveTable, write_is_answered_when_its_word_is_written) {
+    hold_table();
+    Pending& write = start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->release(0);  // the data
+    settle();
+    EXPECT_FALSE(write.done);
+    ASSERT_EQ(below_->held_count(), 1U);
+    EXPECT_EQ(below_->held_range(0), (ByteRange{layout_.live_table_offset, 4096}));
+    below_->release(0);
+    settle();
+    EXPECT_TRUE(write.done);
+    EXPECT_EQ(write.error, std::nullopt);
+}
+
+TEST_F(WrittenLiveTable, requests_that_complete_meanwhile_share_the_next_write) {
+    below_->forget();
+    hold_table();
+    for (std::uint64_t zone = 1; zone < 7; ++zone) start(Op::write, zone * kZone, 4096, 1);
+    settle();
+    for (int data = 0; data < 6; ++data) below_->release(0);
+    settle();
+    while (below_->held_count() > 0) {
+        below_->release(0);
+        settle();
+    }
+    EXPECT_TRUE(std::ranges::all_of(pendings_, &Pending::done));
+    EXPECT_LE(table_writes(), 2);
+}
+
+TEST_F(WrittenLiveTable, completed_requests_outlive_the_daemon) {
+    start(Op::write, kZone, 8192, 1);
+    start(Op::append, 2 * kZone, 4096, 2);
+    settle();
+    ASSERT_EQ(now(zone_request(Op::zone_open, 3 * kZone)), std::nullopt);
+    ASSERT_EQ(now(zone_request(Op::zone_finish, 2 * kZone)), std::nullopt);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 8192U);
+    EXPECT_EQ(zone(1).state, ZoneState::implicit_open);
+    EXPECT_EQ(zone(2).state, ZoneState::full);
+    EXPECT_EQ(byte_at(2 * kZone), 2);
+    EXPECT_EQ(zone(3).state, ZoneState::explicit_open);
+}
+
+TEST_F(WrittenLiveTable, write_whose_word_cannot_be_written_fails) {
+    hold_table();
+    Pending& write = start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->release(0);
+    settle();
+    below_->release(0, Errc::io);
+    settle();
+    EXPECT_EQ(write.error, Errc::io);
+    below_->hold_nothing();
+    // The next request writes the page again.
+    EXPECT_EQ(now(zone_request(Op::zone_open, 3 * kZone)), std::nullopt);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+}
+
+TEST_F(WrittenLiveTable, space_of_a_reset_is_freed_only_after_its_word_is_written) {
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(zone_request(Op::zone_reset, kZone)), std::nullopt);
+    const auto discard = std::ranges::find(below_->seen(), Op::discard, &HeldNode::Seen::op);
+    ASSERT_NE(discard, below_->seen().end());
+    EXPECT_EQ(std::prev(discard)->range, (ByteRange{layout_.live_table_offset, 4096}));
+}
+
+}  // namespace
+}  // namespace zbdkit
