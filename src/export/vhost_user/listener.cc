@@ -6,8 +6,11 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <chrono>
+#include <csignal>
 #include <cstring>
 #include <optional>
+#include <thread>
 #include <utility>
 
 namespace zbdkit::vhost_user {
@@ -16,6 +19,9 @@ namespace {
 constexpr int kBacklog = 4;
 /// The umask takes away from it. Others never get in: who can connect owns the disk.
 constexpr mode_t kSocketMode = 0660;
+/// How often a socket is tried whose process is gone.
+constexpr int kProbes = 100;
+constexpr std::chrono::milliseconds kBetweenProbes(10);
 
 std::unexpected<Failure> cannot(const char* what, const std::string& path, int os_errno) {
     return failure(fmt::format("cannot {} socket {}: {}", what, path, std::strerror(os_errno)));
@@ -52,6 +58,36 @@ const sockaddr* generic(const sockaddr_un& address) {
     return static_cast<const sockaddr*>(memory);
 }
 
+/// Whether the process that began to listen on the other end is gone.
+bool is_orphan(const UniqueFd& connection) {
+    ucred peer{};
+    socklen_t length = sizeof peer;
+    const bool known =
+        ::getsockopt(connection.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) == 0 &&
+        peer.pid > 0;
+    return known && ::kill(peer.pid, 0) != 0 && errno == ESRCH;
+}
+
+/// Fails unless nobody listens on a socket. One whose process is gone gets time: after a kill the
+/// kernel still takes connections until it has undone the io_uring that waited for them. If it
+/// stays, somebody who inherited it serves there.
+Outcome<void> expect_dead(const sockaddr_un& address, const std::string& path) {
+    bool is_orphaned = false;
+    for (int attempt = 1;; ++attempt) {
+        const UniqueFd probe = make_socket();
+        if (!probe) return cannot("probe", path, errno);
+        const bool is_connected = ::connect(probe.get(), generic(address), sizeof address) == 0;
+        if (!is_connected && errno == ECONNREFUSED) return {};
+        // EAGAIN: its backlog is full, perhaps of our own attempts.
+        if (!is_connected && errno != EAGAIN) return cannot("probe", path, errno);
+        if (is_connected) is_orphaned = is_orphan(probe);
+        if (!is_orphaned || attempt == kProbes) {
+            return failure(fmt::format("a live server listens on {}", path));
+        }
+        std::this_thread::sleep_for(kBetweenProbes);
+    }
+}
+
 /// Removes the socket file of a server that is no more.
 Outcome<void> remove_stale(const sockaddr_un& address, const std::string& path) {
     const std::optional<struct stat> found = file_at(path);
@@ -62,14 +98,7 @@ Outcome<void> remove_stale(const sockaddr_un& address, const std::string& path) 
                         "that nobody listens on",
                         path));
     }
-    const UniqueFd probe = make_socket();
-    if (!probe) return cannot("probe", path, errno);
-    const int code = ::connect(probe.get(), generic(address), sizeof address);
-    // EAGAIN: its backlog is full, so it lives.
-    if (code == 0 || errno == EAGAIN) {
-        return failure(fmt::format("a live server listens on {}", path));
-    }
-    if (errno != ECONNREFUSED) return cannot("probe", path, errno);
+    if (const Outcome<void> dead = expect_dead(address, path); !dead) return dead;
     // Another server may have replaced the file since.
     const std::optional<struct stat> now = file_at(path);
     if (now && !same_file(*now, *found)) {

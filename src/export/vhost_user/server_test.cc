@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cstring>
@@ -53,6 +55,22 @@ void leave_stale_socket(const std::string& path) {
     ASSERT_EQ(::bind(socket.get(), static_cast<const sockaddr*>(generic), sizeof address), 0);
 }
 
+/// A socket that listens although the process that said so is gone.
+UniqueFd orphaned_socket(const std::string& path) {
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+    const void* generic = &address;
+    EXPECT_EQ(::bind(socket.get(), static_cast<const sockaddr*>(generic), sizeof address), 0);
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(::listen(socket.get(), 4));
+    int status = -1;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    return socket;
+}
+
 class ListenerTest : public testing::Test {
   protected:
     static std::string message_of(const Outcome<Listener>& listener) {
@@ -94,6 +112,27 @@ TEST_F(ListenerTest, stale_socket_is_replaced) {
 TEST_F(ListenerTest, live_socket_is_refused_and_stays) {
     const Outcome<Listener> first = Listener::open(path);
     ASSERT_TRUE(first.has_value());
+
+    EXPECT_EQ(message_of(Listener::open(path)), "a live server listens on " + path);
+    EXPECT_TRUE(exists(path));
+}
+
+TEST_F(ListenerTest, socket_that_outlives_its_process_for_a_moment_is_replaced) {
+    UniqueFd orphan = orphaned_socket(path);
+    std::thread kernel([&orphan] {
+        const UniqueFd probe(::accept(orphan.get(), nullptr, nullptr));
+        orphan.reset();
+    });
+
+    const Outcome<Listener> listener = Listener::open(path);
+    kernel.join();
+
+    ASSERT_TRUE(listener.has_value()) << message_of(listener);
+    EXPECT_EQ(FrontEnd(path).fd() >= 0, true);
+}
+
+TEST_F(ListenerTest, socket_that_others_inherited_is_refused_and_stays) {
+    const UniqueFd orphan = orphaned_socket(path);
 
     EXPECT_EQ(message_of(Listener::open(path)), "a live server listens on " + path);
     EXPECT_TRUE(exists(path));

@@ -2,8 +2,12 @@
 #include "node/protocol/file.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -119,6 +123,17 @@ TEST_F(File, mapping_shows_what_is_written_and_writes_through_it) {
     ASSERT_EQ(write({4096, 1}, 0x77), std::nullopt);
     EXPECT_EQ(mapping->bytes()[0], std::byte{0x77});
     EXPECT_FALSE(node_->map({kMiB, 4096}).has_value());
+}
+
+TEST_F(File, lock_that_outlives_its_process_is_waited_for_and_then_refused) {
+    const UniqueFd inherited(::open(path().c_str(), O_RDWR | O_CLOEXEC));
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(::flock(inherited.get(), LOCK_EX));
+    int status = -1;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_EQ(status, 0);
+
+    EXPECT_NE(open().find(fmt::format("is in use by process {}:", child)), std::string::npos);
 }
 
 TEST_F(File, second_writer_is_refused_and_told_who_has_it) {

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// A daemon on a real file is killed with SIGKILL at any moment, under load or while it starts, and
+// started again, time after time; some lives end well instead. After each, every zone is judged by
+// line 4 of the crash contract: what was completed is there, and zones are as they were.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "tests/crash/daemon.h"
+#include "tests/crash/ledger.h"
+#include "tests/crash/load.h"
+#include "tests/sim/random.h"
+#include "tests/support/export/server_thread.h"
+
+namespace zbdkit::crash {
+
+class KillTest {
+  public:
+    struct Options {
+        std::string zbdkit;  ///< the program
+        std::uint64_t kills = 20;
+        std::uint64_t seed = 0;
+        std::string folder{};  ///< for the image; "" makes one, and removes it
+        std::string canary{};  ///< "", "old-image" or "other-boot"
+        bool direct = false;
+    };
+
+    explicit KillTest(const Options& options);
+
+    void run();
+
+  private:
+    /// Keeps the image, to be looked at.
+    [[noreturn]] static void report_and_end(void* context, const std::string& text);
+    void make_image();
+    /// The daemon serves, and all that is owed is there.
+    void start_and_judge();
+    void live_and_die();
+    void live_and_stop();
+    void die_while_starting();
+    void lose_something();
+
+    Options options_;
+    sim::Random random_;
+    test::TempFolder temporary_;
+    std::string image_;
+    std::string socket_;
+    std::string log_;
+    Daemon daemon_;
+    std::unique_ptr<Ledger> ledger_;  ///< made when the first client knows the layout
+    std::unique_ptr<DiskClient> client_;
+    std::uint64_t answers_ = 0;
+    std::uint64_t stops_ = 0;
+    std::uint64_t kills_while_starting_ = 0;
+};
+
+}  // namespace zbdkit::crash
