@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # One library and one test program for each floor, made of what its folder holds:
-#   x.cc the floor, x_test.cc its unit tests, x_fuzz.cc its fuzzers.
+#   x.cc the floor, x_test.cc its unit tests, x_fuzz.cc its fuzzers (fuzz.cmake).
 
 set(ZBDKIT_FLOORS "" CACHE INTERNAL "floors defined so far, lowest first")
 
@@ -67,26 +67,6 @@ function(zbdkit_test_support name)
       target_link_libraries(${name}_test_support ${scope} ${lower}_test_support)
     endif()
   endforeach()
-endfunction()
-
-# A fuzzer is a file that defines LLVMFuzzerTestOneInput. With ZBDKIT_LIBFUZZER it is a libFuzzer
-# program; otherwise it is linked with a driver that feeds it seeded random inputs (fuzz smoke).
-function(zbdkit_fuzzer name source library)
-  add_executable(${name} ${source})
-  target_include_directories(${name} PRIVATE ${CMAKE_SOURCE_DIR})
-  target_link_libraries(${name} PRIVATE ${library})
-  if(ZBDKIT_LIBFUZZER)
-    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
-  else()
-    target_sources(${name} PRIVATE ${CMAKE_SOURCE_DIR}/tests/fuzz/smoke_main.cc)
-    # A fuzzer of a whole device or connection does a thousand times the work of a parser's.
-    set(runs 100000)
-    if(name MATCHES "^(blk_device|session)_fuzz$")
-      set(runs 10000)
-    endif()
-    add_test(NAME fuzz.${name} COMMAND ${name} --runs=${runs})
-    set_tests_properties(fuzz.${name} PROPERTIES LABELS fuzz TIMEOUT 300)
-  endif()
 endfunction()
 
 # zbdkit_program(NAME source...)

@@ -33,7 +33,8 @@ FLOORS = {
 PURE = {
     "zone/zone", "zone/zone_rules", "zone/zone_table", "zone/zone_text",
     "virtio/blk_wire", "virtio/blk_parse", "virtio/blk_status", "virtio/blk_config",
-    "export/vhost_user/wire", "node/format/zoned_header", "node/filter/write_log_format",
+    "export/vhost_user/wire", "node/format/zoned_header", "node/format/zoned_diagnosis",
+    "node/filter/write_log_format",
     "node/filter/fault_rules", "node/filter/fault_zones", "node/filter/zone_watch",
     "node/filter/throttle_limits",
     "app/io_number", "app/io_text",

@@ -37,7 +37,7 @@ constexpr std::string_view kOverview =
     "  zbdkit serve disk.zbd --vhost-user disk.sock\n"
     "\n"
     "`zbdkit COMMAND --help` tells more. Exit status: 0 done, 1 failed, 2 wrong command line\n"
-    "(of check: 2 damaged).";
+    "(of check: 2 damaged, 3 repaired).";
 
 constexpr std::string_view kImageOptsHelp =
     "node options instead of FILE: driver=zoned,file.driver=file,... or JSON";
@@ -168,12 +168,18 @@ void CommandLine::add_report() {
 }
 
 void CommandLine::add_check() {
-    CheckArguments& arguments = add("check", "Look for damage in an image", run_check);
+    CheckArguments& arguments = add("check", "Look for damage in an image, and mend it", run_check);
     add_disk(arguments.disk);
+    latest().add_flag("--repair", arguments.repair, "mend what has one safe answer");
+    latest().add_flag("--force", arguments.force, "with --repair: also what has none (see below)");
     latest().add_flag("--json", arguments.json, "for programs");
     latest().footer(
-        "Changes nothing. Exit status: 0 no damage, 2 damaged, 1 could not be checked.\n"
-        "Example: zbdkit check disk.zbd");
+        "Changes nothing without --repair, which mends what has one safe answer. --force, for "
+        "what\n"
+        "has none, makes zones full: what was written to them can be read, and what was not reads\n"
+        "as whatever the storage has there. What a truncated file lost reads as zeroes.\n"
+        "Exit status: 0 no damage, 3 damaged and repaired, 2 damaged, 1 could not be checked.\n"
+        "Example: zbdkit check disk.zbd --repair");
 }
 
 /// For the list of commands only: its options are qemu-io's, which run_io() reads by itself.

@@ -6,7 +6,10 @@ namespace zbdkit::app {
 
 inline constexpr int kOk = 0;
 inline constexpr int kFailure = 1;
-inline constexpr int kUsage = 2;    ///< the command line is wrong; nothing was touched
-inline constexpr int kDamaged = 2;  ///< `zbdkit check` only: the image is damaged
+inline constexpr int kUsage = 2;  ///< the command line is wrong; nothing was touched
+
+// Of `zbdkit check` only, which gives kFailure for a wrong command line:
+inline constexpr int kDamaged = 2;   ///< the image is damaged
+inline constexpr int kRepaired = 3;  ///< it was, and no damage is left
 
 }  // namespace zbdkit::app

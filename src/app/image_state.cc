@@ -28,11 +28,9 @@ Outcome<FileState> file_state(const std::string& filename) {
 }
 
 Outcome<zoned::Recovery> recovery_of(const zoned::Superblock& superblock) {
-    if (superblock.condition == zoned::Condition::clean) return zoned::Recovery::clean;
     const Outcome<zoned::Uuid> boot_id = zoned::host_boot_id();
     if (!boot_id) return std::unexpected(boot_id.error());
-    return superblock.boot_id == *boot_id ? zoned::Recovery::daemon_death
-                                          : zoned::Recovery::power_loss;
+    return zoned::recovery_of(superblock, *boot_id);
 }
 
 std::string uuid_text(const zoned::Uuid& uuid) {

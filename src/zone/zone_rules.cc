@@ -165,6 +165,36 @@ Result<void> check_resources(const ZoneGeometry& limits, const ZoneResources& in
     return {};
 }
 
+Result<void> check_record(ZoneType type, const ZoneRecord& record, std::uint64_t capacity) {
+    if (record.data_end > capacity) {
+        return fail(Errc::corrupt, "zone data ends beyond its capacity");
+    }
+    if (type == ZoneType::conventional) {
+        if (record != ZoneRecord{ZoneState::not_write_pointer, 0}) {
+            return fail(Errc::corrupt, "conventional zone with a write pointer");
+        }
+        return {};
+    }
+    switch (record.state) {
+        case ZoneState::empty:
+            if (record.data_end != 0) return fail(Errc::corrupt, "empty zone with data");
+            return {};
+        case ZoneState::implicit_open:
+        case ZoneState::explicit_open:
+        case ZoneState::closed:
+            if (record.data_end == capacity) {
+                return fail(Errc::corrupt, "open or closed zone without room");
+            }
+            return {};
+        case ZoneState::read_only:
+        case ZoneState::full:
+        case ZoneState::offline: return {};
+        case ZoneState::not_write_pointer:
+            return fail(Errc::corrupt, "sequential zone without a write pointer");
+    }
+    return fail(Errc::corrupt, "unknown zone state");
+}
+
 Outcome<void> check_geometry(const ZoneGeometry& geometry) {
     if (geometry.model == ZoneModel::none) return {};
     if (geometry.zone_size == 0) return failure("zone size is 0");

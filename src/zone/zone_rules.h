@@ -78,6 +78,13 @@ struct ZoneResources {
 [[nodiscard]] Result<void> check_resources(const ZoneGeometry& limits, const ZoneResources& in_use,
                                            ZoneState from, ZoneState to);
 
+/// Whether a zone can be so, limits of the device apart: what is stored or reported is checked.
+/// @param capacity  of the zone, bytes
+/// Errors: corrupt, for a state that its type cannot have, data_end beyond the capacity, an empty
+/// zone with data, an open or closed one filled up.
+[[nodiscard]] Result<void> check_record(ZoneType type, const ZoneRecord& record,
+                                        std::uint64_t capacity);
+
 /// Whether the zone layout makes sense.
 /// Errors: a message that says which number contradicts which.
 [[nodiscard]] Outcome<void> check_geometry(const ZoneGeometry& geometry);

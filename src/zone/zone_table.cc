@@ -360,45 +360,11 @@ void ZoneTable::set_observer(void (*on_change)(void* context, ZoneIndex zone,
 
 // --- Loading -----------------------------------------------------------------------------------
 
-namespace {
-
-Result<void> check_loaded(ZoneType type, const ZoneRecord& record, std::uint64_t capacity) {
-    if (record.data_end > capacity) {
-        return fail(Errc::corrupt, "zone data ends beyond its capacity");
-    }
-    if (type == ZoneType::conventional) {
-        if (record != ZoneRecord{ZoneState::not_write_pointer, 0}) {
-            return fail(Errc::corrupt, "conventional zone with a write pointer");
-        }
-        return {};
-    }
-    switch (record.state) {
-        case ZoneState::empty:
-            if (record.data_end != 0) return fail(Errc::corrupt, "empty zone with data");
-            return {};
-        case ZoneState::implicit_open:
-        case ZoneState::explicit_open:
-        case ZoneState::closed:
-            if (record.data_end == capacity) {
-                return fail(Errc::corrupt, "open or closed zone without room");
-            }
-            return {};
-        case ZoneState::read_only:
-        case ZoneState::full:
-        case ZoneState::offline: return {};
-        case ZoneState::not_write_pointer:
-            return fail(Errc::corrupt, "sequential zone without a write pointer");
-    }
-    return fail(Errc::corrupt, "unknown zone state");
-}
-
-}  // namespace
-
 Result<void> ZoneTable::load(ZoneIndex index, const ZoneRecord& record, OverLimits over_limits) {
     ZBDKIT_ASSERT(!is_busy(index));
     Zone& zone = at(index);
     const Result<void> sound =
-        check_loaded(geometry_.type_of(index), record, geometry_.capacity_of(index));
+        check_record(geometry_.type_of(index), record, geometry_.capacity_of(index));
     if (!sound) return std::unexpected(sound.error());
 
     const ZoneRecord loaded = visible(record.state, record.data_end);

@@ -142,20 +142,25 @@ void ZonedNode::set_node_info(bool read_only) {
 Task<Outcome<void>> ZonedNode::start(bool read_only) {
     read_only_ = read_only;
     set_node_info(read_only);
-    const auto over_limits = store_->recovery() == zoned::Recovery::power_loss
-                                 ? ZoneTable::OverLimits::allowed
-                                 : ZoneTable::OverLimits::refused;
     std::vector<ZoneIndex> to_reclaim;
     for (std::uint32_t number = 0; number < geometry().zone_count(); ++number) {
         const ZoneIndex zone{number};
         const Result<Word> word = store_->word(zone);
         Result<void> loaded;
-        if (word) loaded = table_.load(zone, word->record, over_limits);
+        if (word) loaded = table_.load(zone, word->record, ZoneTable::OverLimits::allowed);
         if (!word || !loaded) {
             co_return failure(fmt::format("'{}' is damaged: zone {}", describe(), number),
                               word ? loaded.error() : word.error());
         }
         if (word->reclaim_pending) to_reclaim.push_back(zone);
+    }
+    // More active zones than the limit are what a power loss may leave, and they stay until the
+    // guest has dealt with them, over any number of opens. Open ones it closes.
+    const std::uint32_t limit = geometry().max_open_zones;
+    if (limit != 0 && table_.open_count() > limit) {
+        co_return failure(fmt::format("'{}' is damaged: {} zones are open, the limit is {}",
+                                      describe(), table_.open_count(), limit),
+                          Errc::corrupt);
     }
     if (read_only) co_return Outcome<void>{};
     constexpr auto changed = [](void* context, ZoneIndex zone, const ZoneRecord& record) {

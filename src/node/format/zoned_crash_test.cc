@@ -169,6 +169,29 @@ TEST_F(ZonedCrash, torn_commit_page_leaves_the_older_slot) {
     EXPECT_EQ(pointer(1), 4096U);
 }
 
+// Otherwise a later check, after the daemon closed it in good order, would call the slot damaged.
+TEST_F(ZonedCrash, torn_slot_is_whole_again_as_soon_as_the_image_is_open) {
+    start(Op::write, kZone, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const zoned::Uuid uuid =
+        zoned::decode_superblock(memory_.bytes().first(zoned::kPageSize)).value().uuid;
+    lose_power();
+    const MutableBytes slots = memory_.bytes().subspan(layout_.commit_offset, 2 * zoned::kPageSize);
+    slots[512] ^= std::byte{0xff};
+    ASSERT_EQ(open(), "");
+    EXPECT_TRUE(zoned::decode_commit_page(slots.first(zoned::kPageSize), uuid, 0, 8).has_value());
+}
+
+TEST_F(ZonedCrash, flush_of_an_image_open_for_reading_after_a_power_loss_writes_nothing) {
+    start(Op::write, kZone, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    lose_power();
+    ASSERT_EQ(open(true), "");
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    EXPECT_EQ(below_->seen(), (std::vector<HeldNode::Seen>{{Op::flush, {}}}));
+}
+
 TEST_F(ZonedCrash, both_slots_of_a_commit_page_damaged_is_refused) {
     disk_.reset();
     std::ranges::fill(memory_.bytes().subspan(layout_.commit_offset, 8192), std::byte{0xff});

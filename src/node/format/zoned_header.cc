@@ -217,6 +217,21 @@ std::expected<Superblock, SuperblockFault> decode_superblock(ConstBytes bytes) {
     return superblock;
 }
 
+std::expected<Superblock, SuperblockFault> salvage_superblock(ConstBytes bytes) {
+    ZBDKIT_ASSERT(bytes.size() == kPageSize);
+    Page page;
+    std::ranges::copy(bytes, page.begin());
+    const Writer to{page};
+    to.put_bytes(0, bytes_of(kMagic));
+    to.put(kSuperblockCrc, crc32c(ConstBytes(page).first(kSuperblockCrc)));
+    return decode_superblock(page);
+}
+
+Recovery recovery_of(const Superblock& superblock, const Uuid& boot_id) {
+    if (superblock.condition == Condition::clean) return Recovery::clean;
+    return superblock.boot_id == boot_id ? Recovery::daemon_death : Recovery::power_loss;
+}
+
 std::uint64_t encode_word(const Word& word) {
     ZBDKIT_ASSERT(word.record.data_end <= kDataEndMask);
     return word.record.data_end | static_cast<std::uint64_t>(word.record.state) << kStateShift |
@@ -228,9 +243,16 @@ Result<Word> decode_word(std::uint64_t bits) {
     if ((bits & kZeroBits) != 0 || !is_known_state(state)) {
         return fail(Errc::corrupt, "a zone entry has a state that does not exist");
     }
-    return Word{.record = {.state = static_cast<ZoneState>(state), .data_end = bits & kDataEndMask},
-                .reclaim_pending = (bits & kReclaimBit) != 0};
+    const Word word = {
+        .record = {.state = static_cast<ZoneState>(state), .data_end = bits & kDataEndMask},
+        .reclaim_pending = (bits & kReclaimBit) != 0};
+    if (word.reclaim_pending && word.record != ZoneRecord{ZoneState::empty, 0}) {
+        return fail(Errc::corrupt, "a zone that is not empty is marked as reset");
+    }
+    return word;
 }
+
+std::uint64_t stored_data_end(std::uint64_t bits) { return bits & kDataEndMask; }
 
 Page encode_commit_page(const CommitPage& commit) {
     Page page{};
@@ -247,30 +269,44 @@ Page encode_commit_page(const CommitPage& commit) {
     return page;
 }
 
-Result<CommitPage> decode_commit_page(ConstBytes bytes, const Uuid& uuid, std::uint32_t index,
-                                      std::uint32_t entry_count) {
+const char* page_fault_text(PageFault fault) {
+    switch (fault) {
+        case PageFault::not_a_page: return "it is no commit page";
+        case PageFault::bad_checksum: return "its checksum does not match";
+        case PageFault::foreign: return "it belongs to another place or image";
+    }
+    return "unknown fault";
+}
+
+std::expected<CommitPage, PageFault> decode_commit_page(ConstBytes bytes, const Uuid& uuid,
+                                                        std::uint32_t index,
+                                                        std::uint32_t entry_count) {
     ZBDKIT_ASSERT(bytes.size() == kPageSize);
     const Reader from{bytes};
     Page copy;
     std::ranges::copy(bytes, copy.begin());
     if (from.get<std::uint32_t>(0) != kPageMagic) {
-        return fail(Errc::corrupt, "a commit page has no magic number");
+        return std::unexpected(PageFault::not_a_page);
     }
     if (from.get<std::uint32_t>(kPageCrc) != page_crc(copy)) {
-        return fail(Errc::corrupt, "the checksum of a commit page does not match");
+        return std::unexpected(PageFault::bad_checksum);
     }
     if (from.get<std::uint32_t>(4) != index || from.uuid(16) != uuid ||
         from.get<std::uint32_t>(32) != entry_count) {
-        return fail(Errc::corrupt, "a commit page belongs to another place or image");
+        return std::unexpected(PageFault::foreign);
     }
-    CommitPage commit{.index = index,
-                      .sequence = from.get<std::uint64_t>(8),
-                      .uuid = uuid,
-                      .entry_count = entry_count};
+    const auto sequence = from.get<std::uint64_t>(8);
+    if (sequence == 0) return std::unexpected(PageFault::foreign);
+    CommitPage commit{
+        .index = index, .sequence = sequence, .uuid = uuid, .entry_count = entry_count};
     for (std::uint32_t i = 0; i < entry_count; ++i) {
         commit.words.at(i) = from.get<std::uint64_t>(kPageWords + i * sizeof(std::uint64_t));
     }
     return commit;
+}
+
+bool is_blank(ConstBytes bytes) {
+    return std::ranges::all_of(bytes, [](std::byte value) { return value == std::byte{0}; });
 }
 
 std::uint32_t entries_of_page(const ZoneGeometry& geometry, std::uint32_t index) {

@@ -109,9 +109,21 @@ enum class SuperblockFault : std::uint8_t {
 [[nodiscard]] const char* superblock_fault_text(SuperblockFault fault);
 [[nodiscard]] std::expected<Superblock, SuperblockFault> decode_superblock(ConstBytes bytes);
 
+/// The same of a superblock whose magic and checksum are damaged, as if they were right:
+/// a guess, to be confirmed by what else there is of the image.
+[[nodiscard]] std::expected<Superblock, SuperblockFault> salvage_superblock(ConstBytes bytes);
+
 /// The rules every geometry obeys, whatever guest it is for.
 /// @return "" or what is wrong, for people
 [[nodiscard]] const char* geometry_fault(const ZoneGeometry& geometry, std::uint32_t block_size);
+
+/// Where the zone states come from when an image is opened.
+enum class Recovery : std::uint8_t {
+    clean,         ///< closed in good order: commit pages
+    daemon_death,  ///< in use, same boot of the host: live table
+    power_loss,    ///< in use, another boot: commit pages; open zones are closed now
+};
+[[nodiscard]] Recovery recovery_of(const Superblock& superblock, const Uuid& boot_id);
 
 /// One zone's word.
 struct Word {
@@ -120,8 +132,12 @@ struct Word {
     bool operator==(const Word&) const = default;
 };
 [[nodiscard]] std::uint64_t encode_word(const Word& word);
-/// Errors: corrupt, for states that do not exist and bits that must be zero.
+/// Errors: corrupt, for states that do not exist, bits that must be zero, and space to be reclaimed
+/// of a zone that is not empty: an open would destroy its data.
 [[nodiscard]] Result<Word> decode_word(std::uint64_t bits);
+
+/// The data end in a word's bits, whatever else they say.
+[[nodiscard]] std::uint64_t stored_data_end(std::uint64_t bits);
 
 struct CommitPage {
     std::uint32_t index = 0;
@@ -131,9 +147,21 @@ struct CommitPage {
     std::array<std::uint64_t, kZonesPerPage> words{};
 };
 [[nodiscard]] Page encode_commit_page(const CommitPage& page);
-/// Checks magic, checksum, uuid, index and entry count. Errors: corrupt.
-[[nodiscard]] Result<CommitPage> decode_commit_page(ConstBytes bytes, const Uuid& uuid,
-                                                    std::uint32_t index, std::uint32_t entry_count);
+/// Why bytes are not the commit page that should be there.
+enum class PageFault : std::uint8_t {
+    not_a_page,  ///< the magic is another one
+    bad_checksum,
+    foreign,  ///< of another image, place or entry count, or without a sequence
+};
+[[nodiscard]] const char* page_fault_text(PageFault fault);
+/// Checks magic, checksum, uuid, index and entry count.
+[[nodiscard]] std::expected<CommitPage, PageFault> decode_commit_page(ConstBytes bytes,
+                                                                      const Uuid& uuid,
+                                                                      std::uint32_t index,
+                                                                      std::uint32_t entry_count);
+
+/// Whether the bytes are all zero, as those of a slot that was never written.
+[[nodiscard]] bool is_blank(ConstBytes bytes);
 
 /// How many zones page `index` holds.
 [[nodiscard]] std::uint32_t entries_of_page(const ZoneGeometry& geometry, std::uint32_t index);

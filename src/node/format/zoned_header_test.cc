@@ -123,11 +123,24 @@ TEST(ZonedHeader, layout_of_a_million_zones_has_every_part_in_order) {
 }
 
 TEST(ZonedHeader, word_encoded_is_decoded_the_same) {
-    const Word word{.record = {.state = ZoneState::full, .data_end = (std::uint64_t{1} << 55)},
-                    .reclaim_pending = true};
+    const Word word{.record = {.state = ZoneState::full, .data_end = (std::uint64_t{1} << 55)}};
     const Result<Word> decoded = decode_word(encode_word(word));
     ASSERT_TRUE(decoded.has_value());
     EXPECT_EQ(*decoded, word);
+}
+
+TEST(ZonedHeader, word_of_a_zone_that_was_reset_keeps_its_mark) {
+    const Word word{.record = {.state = ZoneState::empty}, .reclaim_pending = true};
+    const Result<Word> decoded = decode_word(encode_word(word));
+    ASSERT_TRUE(decoded.has_value());
+    EXPECT_EQ(*decoded, word);
+}
+
+/// An open would punch its space out, and its data with it.
+TEST(ZonedHeader, word_with_data_and_the_mark_of_a_reset_is_corrupt) {
+    const Word word{.record = {.state = ZoneState::full, .data_end = 4096},
+                    .reclaim_pending = true};
+    EXPECT_FALSE(decode_word(encode_word(word)).has_value());
 }
 
 TEST(ZonedHeader, word_with_unknown_state_is_corrupt) {
@@ -149,8 +162,7 @@ CommitPage example_page() {
 
 TEST(ZonedHeader, commit_page_encoded_is_decoded_the_same) {
     const CommitPage page = example_page();
-    const Result<CommitPage> decoded =
-        decode_commit_page(encode_commit_page(page), page.uuid, 3, 504);
+    const auto decoded = decode_commit_page(encode_commit_page(page), page.uuid, 3, 504);
     ASSERT_TRUE(decoded.has_value());
     EXPECT_EQ(decoded->sequence, 9U);
     EXPECT_EQ(decoded->words, page.words);
@@ -174,6 +186,13 @@ TEST(ZonedHeader, commit_page_of_another_image_or_place_is_refused) {
     EXPECT_FALSE(decode_commit_page(bytes, other, 3, 504).has_value());
     EXPECT_FALSE(decode_commit_page(bytes, page.uuid, 4, 504).has_value());
     EXPECT_FALSE(decode_commit_page(bytes, page.uuid, 3, 503).has_value());
+}
+
+// An open takes 0 for "no page found yet"; what it refuses the checker must refuse.
+TEST(ZonedHeader, commit_page_with_sequence_0_is_refused) {
+    CommitPage page = example_page();
+    page.sequence = 0;
+    EXPECT_FALSE(decode_commit_page(encode_commit_page(page), page.uuid, 3, 504).has_value());
 }
 
 TEST(ZonedHeader, geometry_fault_names_each_contradiction) {

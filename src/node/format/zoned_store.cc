@@ -145,14 +145,14 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
                                       child_.describe()),
                           Errc::read_only);
     }
-    if (superblock_.condition == Condition::in_use) {
-        recovery_ =
-            superblock_.boot_id == options.boot_id ? Recovery::daemon_death : Recovery::power_loss;
-    }
+    recovery_ = recovery_of(superblock_, options.boot_id);
     const std::vector<std::uint64_t> committed = co_await ok(read_commit_pages());
     co_await ok(live_.open(layout_, options.read_only));
     co_await ok(adopt(committed));
-    if (options.read_only) co_return Outcome<void>{};
+    if (options.read_only) {
+        take_dirty_pages();  // what differs from the commit pages stays in the copy
+        co_return Outcome<void>{};
+    }
     // Before the image says that its live table counts, that is as it should be.
     if (live_.has_unpublished()) {
         const Result<void> published = co_await live_.publish();
@@ -161,12 +161,10 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
                               published.error());
         }
     }
-    superblock_.condition = Condition::in_use;
-    superblock_.boot_id = options.boot_id;
-    co_await ok(write_superblock());
     // A commit that was under way when the daemon died may have reached the storage without the
     // live table. What is served from here on must not be overtaken by it at a later power loss.
-    if (recovery_ == Recovery::daemon_death && !is_committed()) {
+    // And what a power loss tore is whole again before the image counts as in use.
+    if (!is_committed()) {
         const Result<void> settled = co_await flush();
         if (!settled) {
             co_return failure(
@@ -174,7 +172,9 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
                 settled.error());
         }
     }
-    co_return Outcome<void>{};
+    superblock_.condition = Condition::in_use;
+    superblock_.boot_id = options.boot_id;
+    co_return co_await write_superblock();
 }
 
 Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
@@ -193,10 +193,16 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
         for (std::uint32_t page = first; page < first + count; ++page) {
             const std::uint32_t entries = entries_of_page(geometry, page);
             PageMeta& meta = pages_.at(page);
+            bool has_blank = false;
+            bool has_torn = false;
             for (std::uint8_t slot = 0; slot < kSlots; ++slot) {
                 const std::size_t at = (std::size_t{page - first} * kSlots + slot) * kPageSize;
-                const Result<CommitPage> commit = decode_commit_page(
-                    chunk.subspan(at, kPageSize), superblock_.uuid, page, entries);
+                const auto commit = decode_commit_page(chunk.subspan(at, kPageSize),
+                                                       superblock_.uuid, page, entries);
+                if (!commit) {
+                    has_blank = has_blank || is_blank(chunk.subspan(at, kPageSize));
+                    has_torn = has_torn || !is_blank(chunk.subspan(at, kPageSize));
+                }
                 if (!commit || commit->sequence <= meta.sequence) continue;
                 meta = {.sequence = commit->sequence, .slot = slot};
                 std::copy_n(commit->words.begin(), entries,
@@ -210,6 +216,9 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
                                 page * kZonesPerPage + entries - 1),
                     Errc::corrupt);
             }
+            // The second slot of a new page was never written.
+            has_torn = has_torn || (has_blank && meta.sequence > 1);
+            if (has_torn && recovery_ == Recovery::power_loss) mark_dirty(page * kZonesPerPage);
         }
     }
     co_return words;

@@ -23,12 +23,6 @@
 
 namespace zbdkit::zoned {
 
-/// How the zone states were found at open.
-enum class Recovery : std::uint8_t {
-    clean,         ///< closed in good order: commit pages
-    daemon_death,  ///< in use, same boot of the host: live table
-    power_loss,    ///< in use, another boot: commit pages; open zones are closed now
-};
 [[nodiscard]] const char* recovery_name(Recovery recovery);
 
 /// The id of this boot of the host. Errors: the kernel does not tell it.
@@ -119,7 +113,7 @@ class ZonedStore {
     void mark_dirty(std::uint32_t zone);
 
     [[nodiscard]] Task<Result<void>> run_round();
-    [[nodiscard]] std::vector<std::uint32_t> take_dirty_pages();
+    std::vector<std::uint32_t> take_dirty_pages();
     [[nodiscard]] AlignedBuffer images_of(std::span<const std::uint32_t> pages,
                                           std::span<const Change> changes) const;
     [[nodiscard]] Task<Result<void>> sync_child();

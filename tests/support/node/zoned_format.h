@@ -56,11 +56,12 @@ class ZonedFormat : public testing::Test {
         if (disk_) EXPECT_TRUE(reactor_.run_to_end(disk_->close()).has_value());
     }
 
-    std::string open() {
+    std::string open(bool read_only = false) {
         auto held = std::make_unique<HeldNode>(make_memory_node(memory_.bytes()), mappable_);
         below_ = held.get();
         OpenContext context{reactor_, pool_};
-        const OptionValues options("test");
+        OptionValues options("test");
+        if (read_only) options.replace("read-only", "on");
         ChildNodes children;
         children.push_back(std::move(held));
         Outcome<std::unique_ptr<BlockNode>> node =
