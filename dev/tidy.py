@@ -31,6 +31,7 @@ FLOORS = {
 
 # Files that decide and do no I/O, so that they can be proved and fuzzed. Without their extension.
 PURE = {
+    "block/write_record", "virtio/blk_recover",
     "zone/zone", "zone/zone_rules", "zone/zone_table", "zone/zone_text",
     "virtio/blk_wire", "virtio/blk_parse", "virtio/blk_status", "virtio/blk_config",
     "export/vhost_user/wire", "node/format/zoned_header", "node/format/zoned_diagnosis",

@@ -151,7 +151,7 @@ class Metadata {
     }
     /// No image lives until a sequence wraps, and what a forged one does then harms nobody else.
     static void shorten_sequence(MutableBytes bytes) {
-        constexpr std::uint64_t kMost = std::uint64_t{1} << 62;
+        constexpr std::uint64_t kMost = std::uint64_t{1} << 61;  // check believes up to 2^62
         store_le(bytes.data(), load_le<std::uint64_t>(bytes.data()) % kMost);
     }
     static void correct_page(MutableBytes bytes) {

@@ -9,6 +9,7 @@
 #include "base/iovec.h"
 #include "base/units.h"
 #include "block/op.h"
+#include "block/write_record.h"
 #include "zone/zone.h"
 
 namespace zbdkit {
@@ -22,6 +23,9 @@ struct Request {
     IoSegments segments{};              ///< read, write, append: range.length bytes in total
     bool fua = false;                   ///< write, append, write_zeroes: durable at completion
     std::span<ZoneDescriptor> zones{};  ///< report_zones: room for the answer; may be empty
+    /// write, append: told by the node that keeps the write pointer of a sequential-write-required
+    /// zone where the data goes. A node with other addresses passes it on shifted().
+    WriteRecord record{};
 
     std::uint64_t append_offset = 0;   ///< append, on success: absolute byte where the data is
     std::uint32_t zones_reported = 0;  ///< report_zones, on success: how many are filled in

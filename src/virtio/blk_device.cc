@@ -198,18 +198,19 @@ Outcome<void> BlkDevice::write_config(std::uint32_t offset, ConstBytes from) {
     return {};
 }
 
-Task<std::uint32_t> BlkDevice::handle(DescriptorChain& chain) {
+Task<std::uint32_t> BlkDevice::handle(DescriptorChain& chain, History history) {
     const auto request = parse_blk_request(chain.readable, chain.writable, rules_);
     if (!request) co_return refuse(chain, request.error());
     std::byte& status = byte_at(chain.writable, request->status_at);
     const bool zoned = rules_.zoned;
 
-    const Result<void> done = co_await perform(*request, chain);
+    const Result<void> done = co_await perform(*request, chain, history);
     status = std::byte(done ? BlkStatus::ok : blk_status_of(done.error().code, zoned));
     co_return length_up_to(request->status_at);
 }
 
-Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain& chain) {
+Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain& chain,
+                                      History history) {
     switch (request.type) {
         case BlkRequestType::in:
         case BlkRequestType::out:
@@ -219,7 +220,7 @@ Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain
         case BlkRequestType::zone_close:
         case BlkRequestType::zone_finish:
         case BlkRequestType::zone_reset:
-        case BlkRequestType::zone_reset_all: return perform_one(request, chain);
+        case BlkRequestType::zone_reset_all: return perform_one(request, chain, history);
         case BlkRequestType::discard:
         case BlkRequestType::write_zeroes: return perform_ranges(request);
         case BlkRequestType::zone_report: return perform_report(request, chain);
@@ -232,18 +233,45 @@ Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain
 }
 
 /// A request that is one request to the graph.
-Task<Result<void>> BlkDevice::perform_one(const BlkRequest& request, DescriptorChain& chain) {
-    Request down{.op = op_of(request.type), .range = request.range};
+Task<Result<void>> BlkDevice::perform_one(const BlkRequest& request, DescriptorChain& chain,
+                                          History history) {
+    Request down{.op = op_of(request.type), .range = request.range, .record = history.record};
     if (down.op == Op::read) {
         down.segments = narrow(chain.writable, request.data);
     } else if (down.op == Op::write || down.op == Op::append) {
         down.segments = narrow(chain.readable, request.data);
         down.fua = is_write_through();
     }
-    const Result<void> done = co_await backend_.submit(down);
+    const Result<void> done = co_await submit_rest(down, history.earlier);
     if (!done) co_return failed(down.op, down.range, done.error());
     if (down.op == Op::append) write_append_reply(chain.writable, request, down.append_offset);
     co_return Result<void>{};
+}
+
+/// Submits what an earlier process left to do of a request: for nearly every request, all of it.
+Task<Result<void>> BlkDevice::submit_rest(Request& request, EarlierWrite earlier) {
+    const std::uint64_t done = bytes_done(earlier, request, disk_.zones);
+    if (done == 0) return backend_.submit(request);
+    request.append_offset = earlier.offset;
+    return finish_write(request, done);
+}
+
+/// The part of a write from byte `done` of it on, which an earlier process did not get to.
+Task<Result<void>> BlkDevice::finish_write(const Request& request, std::uint64_t done) {
+    const std::uint64_t offset =
+        request.op == Op::append ? request.append_offset : request.range.offset;
+    const ByteRange left{offset + done, request.range.length - done};
+    if (left.length == 0) {
+        if (!request.fua) co_return Result<void>{};
+        Request flush = flush_request();
+        const Result<void> flushed = co_await backend_.submit(flush);
+        co_return flushed;
+    }
+    // Without the record: that stays with the place of the whole.
+    const IoVector segments = slice(request.segments, {done, left.length});
+    Request rest = write_request(left, segments, request.fua);
+    const Result<void> written = co_await backend_.submit(rest);
+    co_return written;
 }
 
 /// DISCARD and WRITE_ZEROES, one range after the other.

@@ -15,6 +15,7 @@
 #include "io/task.h"
 #include "virtio/blk_config.h"
 #include "virtio/blk_parse.h"
+#include "virtio/blk_recover.h"
 #include "virtio/descriptor_chain.h"
 
 namespace zbdkit {
@@ -60,6 +61,12 @@ class BlkDevice {
     /// Errors: a message that names the first byte that differs.
     [[nodiscard]] Outcome<void> write_config(std::uint32_t offset, ConstBytes from);
 
+    /// What a transport that survives this process knows of a chain's request.
+    struct History {
+        WriteRecord record{};    ///< where to keep the place of its data
+        EarlierWrite earlier{};  ///< what an earlier process did of it
+    };
+
     /// Handles one chain: parses, submits, writes the results and the status byte.
     /// @param chain  its lists of segments are cut to the data on the way; id, writable_guest and
     ///               memory stay as they are
@@ -67,7 +74,11 @@ class BlkDevice {
     ///         dirty log: all of it, as the status is the last byte. At most 2^32 - 1.
     /// Never fails: what the guest did wrong is answered in the status byte; a chain without room
     /// for one is answered with 0 bytes.
-    [[nodiscard]] Task<std::uint32_t> handle(DescriptorChain& chain);
+    [[nodiscard]] Task<std::uint32_t> handle(DescriptorChain& chain) {
+        return handle(chain, History());
+    }
+    /// The same for one that may have been handled before.
+    [[nodiscard]] Task<std::uint32_t> handle(DescriptorChain& chain, History history);
 
     [[nodiscard]] const Options& options() const { return options_; }
     [[nodiscard]] BlockBackend& backend() { return backend_; }
@@ -82,8 +93,12 @@ class BlkDevice {
     /// Whether a completed write must be durable without a flush. [5.2.6.2]
     [[nodiscard]] bool is_write_through() const;
 
-    [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain);
-    [[nodiscard]] Task<Result<void>> perform_one(const BlkRequest& request, DescriptorChain& chain);
+    [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain,
+                                             History history);
+    [[nodiscard]] Task<Result<void>> perform_one(const BlkRequest& request, DescriptorChain& chain,
+                                                 History history);
+    [[nodiscard]] Task<Result<void>> submit_rest(Request& request, EarlierWrite earlier);
+    [[nodiscard]] Task<Result<void>> finish_write(const Request& request, std::uint64_t done);
     [[nodiscard]] Task<Result<void>> perform_ranges(const BlkRequest& request);
     [[nodiscard]] Task<Result<void>> perform_report(const BlkRequest& request,
                                                     DescriptorChain& chain);

@@ -80,23 +80,39 @@ Outcome<void> Ring::start_if_ready() {
     const bool is_ready = enabled_ && has_kick_ && size_ != 0 && addresses_ && base_ &&
                           environment_.memory != nullptr;
     if (!is_ready || is_running()) return {};
-    const std::uint32_t longest_chain = std::max(size_, service_.device.options().seg_max + 2);
-    const VirtQueue::Setup setup{.features = environment_.features,
-                                 .size = size_,
-                                 .addresses = *addresses_,
-                                 .base = *base_,
-                                 .memory = environment_.memory,
-                                 .log = environment_.log,
-                                 .max_chain = longest_chain};
-    Outcome<std::unique_ptr<VirtQueue>> queue = VirtQueue::make(setup);
-    if (!queue) return failure(fmt::format("ring {}: {}", index_, queue.error().message));
-    queue_ = std::move(*queue);
+    const Outcome<void> made = make_queue();
+    if (!made) return failure(fmt::format("ring {}: {}", index_, made.error().message));
     poll_interval_ns_ = kShortestPollNs;
     ZBDKIT_TRACE(ring_started, service_.name.c_str(), index_, size_);
     // A connection before this one may have pushed without getting its call through.
     signal_event(call_);
     scope_.spawn(flush_calls_each_turn());
+    serve_left();
     scope_.spawn(work());
+    return {};
+}
+
+Outcome<void> Ring::make_queue() {
+    const std::uint32_t longest_chain = std::max(size_, service_.device.options().seg_max + 2);
+    VirtQueue::Setup setup{.features = environment_.features,
+                           .size = size_,
+                           .addresses = *addresses_,
+                           .base = *base_,
+                           .memory = environment_.memory,
+                           .log = environment_.log,
+                           .max_chain = longest_chain};
+    std::unique_ptr<InflightQueue> inflight;
+    if (environment_.inflight != nullptr) {
+        Outcome<std::unique_ptr<InflightQueue>> attached =
+            environment_.inflight->attach(index_, setup);
+        if (!attached) return std::unexpected(attached.error());
+        inflight = std::move(*attached);
+        setup.base = inflight->base();
+    }
+    Outcome<std::unique_ptr<VirtQueue>> queue = VirtQueue::make(setup);
+    if (!queue) return std::unexpected(queue.error());
+    queue_ = std::move(*queue);
+    inflight_ = std::move(inflight);
     return {};
 }
 
@@ -110,6 +126,7 @@ Task<void> Ring::suspend() {
     if (next_kick_) kick_ = std::move(*std::exchange(next_kick_, std::nullopt));
     base_ = queue_->base();
     queue_.reset();
+    inflight_.reset();
     chains_.clear();
     free_chains_.clear();
     stopping_ = false;
@@ -189,6 +206,43 @@ Task<void> Ring::work() {
     }
 }
 
+/// Takes up the chains that an earlier process took and did not return.
+void Ring::serve_left() {
+    if (inflight_ == nullptr || inflight_->left().empty()) return;
+    service_.warn("ring {} goes on with {} requests that an earlier process left in flight", index_,
+                  inflight_->left().size());
+    in_batch_ = true;
+    for (const InflightQueue::Left& left : inflight_->left()) {
+        const Job job{.chain = take_chain(), .entry = left.entry};
+        const VirtQueue::Pop popped = queue_->pop_again(left.id, left.descriptors, *job.chain);
+        if (popped == VirtQueue::Pop::broken) {
+            free_chains_.push_back(job.chain);
+            mark_broken();
+            break;
+        }
+        ++service_.counters.chains_again;
+        start_job(popped, job, environment_.inflight->earlier(index_)[left.entry]);
+    }
+    in_batch_ = false;
+    flush_calls();
+}
+
+/// @param popped  chain or invalid
+void Ring::start_job(VirtQueue::Pop popped, Job job, EarlierWrite earlier) {
+    ++service_.counters.chains;
+    if (popped == VirtQueue::Pop::invalid) {
+        ZBDKIT_TRACE(ring_chain_refused, service_.name.c_str(), index_, job.chain->id,
+                     job.chain->refusal);
+        end_job(job, 0);
+        return;
+    }
+    BlkDevice::History history{.record = {}, .earlier = earlier};
+    if (inflight_ != nullptr) {
+        history.record = WriteRecord(environment_.inflight->slots(index_)[job.entry]);
+    }
+    scope_.spawn(serve(job, history));
+}
+
 /// Takes up to kMaxBatch chains and starts each.
 Ring::Fetched Ring::fetch() {
     Fetched fetched = Fetched::some;
@@ -200,16 +254,12 @@ Ring::Fetched Ring::fetch() {
             break;
         }
         const VirtQueue::Pop popped = queue_->pop(*chain);
-        if (popped == VirtQueue::Pop::chain) {
-            ++service_.counters.chains;
-            scope_.spawn(serve(chain));
-            continue;
-        }
-        if (popped == VirtQueue::Pop::invalid) {
-            ++service_.counters.chains;
-            ZBDKIT_TRACE(ring_chain_refused, service_.name.c_str(), index_, chain->id,
-                         chain->refusal);
-            end_chain(chain, 0);
+        if (popped == VirtQueue::Pop::chain || popped == VirtQueue::Pop::invalid) {
+            Job job{.chain = chain};
+            if (inflight_ != nullptr) {
+                job.entry = inflight_->took(*chain, queue_->last_descriptors());
+            }
+            start_job(popped, job, EarlierWrite());
             continue;
         }
         free_chains_.push_back(chain);
@@ -226,16 +276,18 @@ Ring::Fetched Ring::fetch() {
     return fetched;
 }
 
-Task<void> Ring::serve(DescriptorChain* chain) {
-    const std::uint32_t written = co_await service_.device.handle(*chain);
-    end_chain(chain, written);
+Task<void> Ring::serve(Job job, BlkDevice::History history) {
+    const std::uint32_t written = co_await service_.device.handle(*job.chain, history);
+    end_job(job, written);
 }
 
-void Ring::end_chain(DescriptorChain* chain, std::uint32_t written) {
-    queue_->log_written(*chain, written);
-    queue_->push(*chain, written);
-    chain->clear();
-    free_chains_.push_back(chain);
+void Ring::end_job(Job job, std::uint32_t written) {
+    queue_->log_written(*job.chain, written);
+    if (inflight_ != nullptr) inflight_->before_push(job.entry);
+    queue_->push(*job.chain, written);
+    if (inflight_ != nullptr) inflight_->after_push(job.entry);
+    job.chain->clear();
+    free_chains_.push_back(job.chain);
     call_pending_ = true;
     // A worker that waits for room; nobody else waits while chains are in flight and the ring
     // runs, so a wake-up too many costs nothing.

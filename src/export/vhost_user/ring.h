@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "export/vhost_user/inflight.h"
 #include "export/vhost_user/service.h"
 #include "io/file_io.h"
 #include "io/scope.h"
@@ -30,6 +31,7 @@ struct RingEnvironment {
     RingFeatures features;
     std::shared_ptr<const GuestMemory> memory;  ///< null: no memory table yet
     std::shared_ptr<const DirtyLog> log;        ///< null: nothing is logged
+    InflightRegion* inflight = nullptr;         ///< null: nothing outlives this process
 };
 
 class Ring {
@@ -57,8 +59,10 @@ class Ring {
     void set_call(UniqueFd call);
     void set_error(UniqueFd error) { error_ = std::move(error); }
 
-    /// Starts the ring if all is known. Doing so twice is harmless.
-    /// Errors: all is known and the ring cannot be, for example because it is not in guest memory.
+    /// Starts the ring if all is known, first of all with the requests that an earlier process left
+    /// in flight. Doing so twice is harmless.
+    /// Errors: all is known and the ring cannot be, for example because it is not in guest memory,
+    /// or because of what stands in the inflight region.
     [[nodiscard]] Outcome<void> start_if_ready();
     /// Reports why the ring cannot go on: logs it and signals the error descriptor.
     void report_fault(const std::string& reason);
@@ -96,9 +100,17 @@ class Ring {
     [[nodiscard]] Task<void> work();
     [[nodiscard]] Task<void> wait_for_kick();
     [[nodiscard]] Task<void> flush_calls_each_turn();
-    [[nodiscard]] Task<void> serve(DescriptorChain* chain);
+    /// A chain on its way.
+    struct Job {
+        DescriptorChain* chain = nullptr;
+        InflightQueue::Entry entry = 0;  ///< if there is an inflight region
+    };
+    [[nodiscard]] Outcome<void> make_queue();
+    [[nodiscard]] Task<void> serve(Job job, BlkDevice::History history);
+    void serve_left();
+    void start_job(VirtQueue::Pop popped, Job job, EarlierWrite earlier);
     [[nodiscard]] Fetched fetch();
-    void end_chain(DescriptorChain* chain, std::uint32_t written);
+    void end_job(Job job, std::uint32_t written);
     void flush_calls();
     void interrupt();
     void mark_broken();
@@ -120,6 +132,7 @@ class Ring {
 
     // The running ring.
     std::unique_ptr<VirtQueue> queue_;
+    std::unique_ptr<InflightQueue> inflight_;  // null: no region
     bool stopping_ = false;
     bool broken_ = false;
     std::optional<ReadinessWaiter> kick_waiter_;

@@ -27,6 +27,7 @@ struct ServerCounters {
     std::uint64_t refused_without_zoned = 0;  ///< negotiations of a host-managed disk without ZONED
     std::uint64_t kicks = 0;                  ///< events that announced requests
     std::uint64_t chains = 0;                 ///< requests taken from rings, unusable ones included
+    std::uint64_t chains_again = 0;           ///< of them, left in flight by an earlier process
     std::uint64_t calls = 0;                  ///< events that announced results
 };
 

@@ -34,7 +34,7 @@ RingFeatures ring_features(std::uint64_t features) {
 bool has_own_reply(RequestCode request) {
     return request == RequestCode::get_features || request == RequestCode::get_protocol_features ||
            request == RequestCode::get_queue_num || request == RequestCode::get_vring_base ||
-           request == RequestCode::get_max_mem_slots;
+           request == RequestCode::get_max_mem_slots || request == RequestCode::get_inflight_fd;
 }
 
 bool is_socket(const UniqueFd& fd) {
@@ -69,6 +69,7 @@ Task<void> Session::run() {
 Task<void> Session::reset_rings() {
     for (const std::unique_ptr<Ring>& ring : rings_) ring->set_enabled(false);
     for (const std::unique_ptr<Ring>& ring : rings_) co_await ring->reset();
+    drop_inflight();
 }
 
 Task<Outcome<void>> Session::serve_messages() {
@@ -90,8 +91,10 @@ Task<Outcome<bool>> Session::handle(Received& received) {
         header.needs_reply() && (protocol_features_ & protocol_feature::kReplyAck) != 0;
     Outcome<Answer> answer = co_await carry_out(received);
     std::vector<std::byte> reply;
+    UniqueFd fd;
     if (answer) {
         reply = std::move(answer->reply);
+        fd = std::move(answer->fd);
         if (reply.empty() && wants_ack) reply = encode_number_reply(header.request, answer->ack);
     } else if (RequestCode{header.request} == RequestCode::get_config) {
         // An empty reply is how the protocol says no to this one; some VMMs abort on anything
@@ -105,7 +108,7 @@ Task<Outcome<bool>> Session::handle(Received& received) {
         co_return std::unexpected(std::move(answer.error()));
     }
     const ConstBytes bytes(reply);
-    const Outcome<bool> sent = co_await socket_.send(bytes);
+    const Outcome<bool> sent = co_await socket_.send(bytes, fd.get());
     co_return sent;
 }
 
@@ -270,6 +273,76 @@ Session::Answered Session::on(const SetLogFd& /*message*/, Fds& /*fds*/) { co_re
 void Session::log_changed() {
     environment_.log = (features_ & feature::kLogAll) != 0 ? log_ : nullptr;
     for (const std::unique_ptr<Ring>& ring : rings_) ring->log_changed();
+}
+
+// --- requests that outlive the process --------------------------------------------------------
+
+Outcome<void> Session::check_shape(InflightShape shape) const {
+    if (shape.queue_count <= rings_.size()) return {};
+    return failure(fmt::format("inflight region for {} queues, there are {}", shape.queue_count,
+                               rings_.size()));
+}
+
+Session::Answered Session::on(const GetInflightFd& message, Fds& /*fds*/) {
+    co_await ok(check_shape(message.shape));
+    UniqueFd file = co_await ok(make_inflight_file(message.shape));
+    std::vector<std::byte> reply = encode_inflight_reply(message, inflight_size(message.shape));
+    co_return Answer{.reply = std::move(reply), .fd = std::move(file)};
+}
+
+/// A region that comes back from an earlier process says what was in flight. What became of it is
+/// found out here, before any ring runs: later the zones' pointers tell of new writes as well.
+Session::Answered Session::on(const SetInflightFd& message, Fds& fds) {
+    co_await ok(check_shape(message.shape));
+    if (any_ring_is_active()) co_return failure("SET_INFLIGHT_FD: a ring runs");
+    for (const std::unique_ptr<Ring>& ring : rings_) co_await ring->suspend();
+    drop_inflight();
+    inflight_ = co_await ok(InflightRegion::map(message, fds.front().get()));
+    const Outcome<void> judged = co_await judge_inflight();
+    if (!judged) {
+        drop_inflight();
+        co_return std::unexpected(judged.error());
+    }
+    environment_.inflight = inflight_.get();
+    co_return Answer{};
+}
+
+void Session::drop_inflight() {
+    environment_.inflight = nullptr;
+    inflight_.reset();
+}
+
+Task<Outcome<void>> Session::judge_inflight() {
+    const InflightShape shape = inflight_->shape();
+    for (unsigned queue = 0; queue < shape.queue_count; ++queue) {
+        for (std::size_t entry = 0; entry < shape.queue_size; ++entry) {
+            const Result<void> judged = co_await judge_slot(queue, entry);
+            if (!judged) {
+                co_return failure("SET_INFLIGHT_FD: cannot tell what was written", judged.error());
+            }
+        }
+    }
+    co_return Outcome<void>();
+}
+
+/// Compares what a slot says with the zone, and makes the slot say what came of that: it must stay
+/// true when the zone's pointer moves on and this process, too, dies.
+Task<Result<void>> Session::judge_slot(unsigned queue, std::size_t entry) {
+    WriteSlot& slot = inflight_->slots(queue)[entry];
+    const WriteSlot recorded = WriteRecord::read(slot);
+    BlockBackend& backend = service_.device.backend();
+    if (recorded.place == 0) co_return Result<void>{};
+    ZoneDescriptor zone;  // of a place that is none: empty
+    if (backend.info().zones.is_zoned() && recorded.place - 1 < backend.info().size) {
+        Request report = report_request(recorded.place - 1, std::span(&zone, 1));
+        co_await ok(backend.submit(report));
+    }
+    const EarlierWrite earlier = judge(recorded, zone);
+    const WriteRecord record(slot);
+    if (earlier.landed == 0) record.withdrawn();
+    if (earlier.landed == EarlierWrite::kAll) record.landed();
+    inflight_->earlier(queue)[entry] = earlier;
+    co_return Result<void>{};
 }
 
 // --- rings ------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ class Session {
 
     static constexpr std::uint64_t kProtocolFeatures =
         protocol_feature::kMultiQueue | protocol_feature::kLogShmfd | protocol_feature::kReplyAck |
-        protocol_feature::kBackendReq | protocol_feature::kConfig | protocol_feature::kResetDevice |
+        protocol_feature::kBackendReq | protocol_feature::kConfig |
+        protocol_feature::kInflightShmfd | protocol_feature::kResetDevice |
         protocol_feature::kConfigureMemSlots;
 
   private:
@@ -56,6 +57,7 @@ class Session {
     struct Answer {
         std::vector<std::byte> reply{};  ///< its own reply, if it has one
         std::uint64_t ack = 0;           ///< what to answer if it has none and one is wanted
+        UniqueFd fd{};                   ///< goes with the reply
     };
     using Answered = Task<Outcome<Answer>>;
 
@@ -83,6 +85,8 @@ class Session {
     [[nodiscard]] Answered on(const SetBackendReqFd& message, Fds& fds);
     [[nodiscard]] Answered on(const GetConfig& message, Fds& fds);
     [[nodiscard]] Answered on(const SetConfig& message, Fds& fds);
+    [[nodiscard]] Answered on(const GetInflightFd& message, Fds& fds);
+    [[nodiscard]] Answered on(const SetInflightFd& message, Fds& fds);
     [[nodiscard]] Answered on(const ResetDevice& message, Fds& fds);
     [[nodiscard]] Answered on(const GetMaxMemSlots& message, Fds& fds);
     [[nodiscard]] Answered on(const AddMemReg& message, Fds& fds);
@@ -96,6 +100,10 @@ class Session {
     [[nodiscard]] Task<void> reset_rings();
     [[nodiscard]] Task<void> memory_changed();
     void log_changed();
+    [[nodiscard]] Outcome<void> check_shape(InflightShape shape) const;
+    [[nodiscard]] Task<Outcome<void>> judge_inflight();
+    [[nodiscard]] Task<Result<void>> judge_slot(unsigned queue, std::size_t entry);
+    void drop_inflight();
     [[nodiscard]] bool any_ring_is_active() const;
     [[nodiscard]] std::string peer() const;
 
@@ -104,8 +112,9 @@ class Session {
     std::uint64_t features_ = 0;
     std::uint64_t protocol_features_ = 0;
     MemoryTable memory_table_;
-    std::shared_ptr<const DirtyLog> log_;  // shared with the rings that log
-    UniqueFd backend_channel_;             // for messages of ours; may be none
+    std::shared_ptr<const DirtyLog> log_;       // shared with the rings that log
+    UniqueFd backend_channel_;                  // for messages of ours; may be none
+    std::unique_ptr<InflightRegion> inflight_;  // may be none
     RingEnvironment environment_;
     std::vector<std::unique_ptr<Ring>> rings_;
 };

@@ -37,6 +37,27 @@ void adopt_fds(const msghdr& message, std::vector<UniqueFd>& fds) {
     }
 }
 
+/// @param fd  goes along; -1: none
+/// @return as send(2)
+ssize_t send_some(int socket, ConstBytes bytes, int fd) {
+    constexpr int kFlags = MSG_NOSIGNAL | MSG_DONTWAIT;
+    if (fd < 0) return ::send(socket, bytes.data(), bytes.size(), kFlags);
+    // sendmsg wants memory that it may write to; it does not.
+    iovec segment{const_cast<std::byte*>(bytes.data()), bytes.size()};
+    alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof fd)> control{};
+    msghdr message{};
+    message.msg_iov = &segment;
+    message.msg_iovlen = 1;
+    message.msg_control = control.data();
+    message.msg_controllen = control.size();
+    cmsghdr* const part = CMSG_FIRSTHDR(&message);
+    part->cmsg_level = SOL_SOCKET;
+    part->cmsg_type = SCM_RIGHTS;
+    part->cmsg_len = CMSG_LEN(sizeof fd);
+    std::memcpy(CMSG_DATA(part), &fd, sizeof fd);
+    return ::sendmsg(socket, &message, kFlags);
+}
+
 }  // namespace
 
 MessageSocket::MessageSocket(Reactor& reactor, UniqueFd fd)
@@ -115,12 +136,11 @@ Task<Outcome<std::optional<Received>>> MessageSocket::receive() {
     co_return std::optional<Received>(std::move(message));
 }
 
-Task<Outcome<bool>> MessageSocket::send(ConstBytes bytes) {
+Task<Outcome<bool>> MessageSocket::send(ConstBytes bytes, int fd) {
     std::size_t done = 0;
     while (done < bytes.size()) {
         const ConstBytes left = bytes.subspan(done);
-        const ssize_t length =
-            ::send(fd_.get(), left.data(), left.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t length = send_some(fd_.get(), left, done == 0 ? fd : -1);
         if (length >= 0) {
             done += static_cast<std::size_t>(length);
             continue;

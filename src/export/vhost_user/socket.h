@@ -41,9 +41,10 @@ class MessageSocket {
 
     /// Sends all of `bytes`.
     /// @param bytes  outlives the call
+    /// @param fd     sent along with the first of them; -1: none
     /// @return false if the peer is gone, or after stop()
     /// Errors: what sendmsg says. Waits: for the peer to read.
-    [[nodiscard]] Task<Outcome<bool>> send(ConstBytes bytes);
+    [[nodiscard]] Task<Outcome<bool>> send(ConstBytes bytes, int fd = -1);
 
     /// Ends a present wait and makes every later one end at once.
     void stop() { waiter_.stop(); }

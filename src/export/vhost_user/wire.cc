@@ -61,6 +61,17 @@ struct WireConfig {
 };
 static_assert(sizeof(WireConfig) == 12);
 
+struct WireInflight {
+    std::uint64_t size;
+    std::uint64_t offset;
+    std::uint16_t queue_count;
+    std::uint16_t queue_size;
+    std::uint32_t padding;
+};
+static_assert(sizeof(WireInflight) == 24 && offsetof(WireInflight, queue_size) == 18);
+/// As specified. QEMU and rust-vmm send, and want, the struct with its padding.
+constexpr std::size_t kWireInflightSize = offsetof(WireInflight, padding);
+
 constexpr std::uint32_t kAddressFlagLog = 0x1;  // VHOST_VRING_F_LOG
 constexpr std::uint64_t kVringFdIndexMask = 0xff;
 constexpr std::uint64_t kVringFdNone = 0x100;
@@ -210,6 +221,30 @@ Parsed parse_slot(const Header& header, ConstBytes payload, std::size_t fd_count
     return fixed<WireSlot>(header, payload, fd_count, is_add ? 1 : 0, make);
 }
 
+Parsed parse_inflight(const Header& header, ConstBytes payload, std::size_t fd_count) {
+    if (payload.size() != sizeof(WireInflight) && payload.size() != kWireInflightSize) {
+        return refuse_size(header, sizeof(WireInflight));
+    }
+    WireInflight wire{};
+    std::memcpy(&wire, payload.data(), payload.size());
+    const InflightShape shape{wire.queue_count, wire.queue_size};
+    if (shape.queue_count == 0 || shape.queue_size == 0 || shape.queue_size > kMaxRingSize) {
+        return refuse(fmt::format("{}: {} queues of {}, expected 1 to {} in each",
+                                  request_name(header.request), shape.queue_count, shape.queue_size,
+                                  kMaxRingSize));
+    }
+    if (header.request == std::to_underlying(RequestCode::get_inflight_fd)) {
+        return GetInflightFd{shape, payload.size() == sizeof(WireInflight)};
+    }
+    if (fd_count != 1) return refuse_fds(header, fd_count, 1);
+    const ByteRange range{wire.offset, wire.size};
+    if (range.length == 0 || !range.is_sane()) {
+        return refuse(
+            fmt::format("SET_INFLIGHT_FD: {} bytes at offset {}", wire.size, wire.offset));
+    }
+    return SetInflightFd{range, shape};
+}
+
 /// A descriptor and nothing else. Some front ends send a number along; it means nothing.
 Parsed parse_fd_only(const Header& header, ConstBytes payload, std::size_t fd_count,
                      Message message) {
@@ -243,6 +278,8 @@ const char* request_name(std::uint32_t request) {
         case RequestCode::set_backend_req_fd: return "SET_BACKEND_REQ_FD";
         case RequestCode::get_config: return "GET_CONFIG";
         case RequestCode::set_config: return "SET_CONFIG";
+        case RequestCode::get_inflight_fd: return "GET_INFLIGHT_FD";
+        case RequestCode::set_inflight_fd: return "SET_INFLIGHT_FD";
         case RequestCode::reset_device: return "RESET_DEVICE";
         case RequestCode::get_max_mem_slots: return "GET_MAX_MEM_SLOTS";
         case RequestCode::add_mem_reg: return "ADD_MEM_REG";
@@ -314,6 +351,8 @@ std::expected<Message, Refusal> parse_message(const Header& header, ConstBytes p
             return fixed<WireState>(header, payload, fd_count, 0, parse_vring_enable);
         case RequestCode::get_config:
         case RequestCode::set_config: return parse_config(header, payload);
+        case RequestCode::get_inflight_fd:
+        case RequestCode::set_inflight_fd: return parse_inflight(header, payload, fd_count);
         case RequestCode::add_mem_reg:
         case RequestCode::rem_mem_reg: return parse_slot(header, payload, fd_count);
     }
@@ -358,6 +397,16 @@ std::vector<std::byte> encode_config_reply(const GetConfig& asked, ConstBytes by
     const Header header =
         reply_header(std::to_underlying(RequestCode::get_config), sizeof head + bytes.size());
     return encode(header, bytes_of(head), bytes);
+}
+
+std::vector<std::byte> encode_inflight_reply(const GetInflightFd& asked, std::uint64_t size) {
+    const WireInflight wire{.size = size,
+                            .offset = 0,
+                            .queue_count = asked.shape.queue_count,
+                            .queue_size = asked.shape.queue_size,
+                            .padding = 0};
+    const std::size_t length = asked.is_padded ? sizeof wire : kWireInflightSize;
+    return encode_reply(RequestCode::get_inflight_fd, bytes_of(wire).first(length));
 }
 
 std::vector<std::byte> encode_config_change() {

@@ -10,9 +10,12 @@
 //           | memory_table:  u32 count  u32 padding  region * count    + one fd each
 //           | memory_slot:   u64 padding  region                       40 bytes; add: + 1 fd
 //           | vring_state:   u32 index  u32 number
-//           | vring_addr:    u32 index  u32 flags  u64 descriptors  u64 used  u64 available  u64
-//           log | log:           u64 size  u64 offset                      + 1 fd | config: u32
-//           offset  u32 size  u32 flags  u8 * size
+//           | vring_addr:    u32 index  u32 flags  u64 descriptors  u64 used  u64 available
+//                            u64 log
+//           | log:           u64 size  u64 offset                      + 1 fd
+//           | config:        u32 offset  u32 size  u32 flags  u8 * size
+//           | inflight:      u64 size  u64 offset  u16 queues  u16 entries  (u32 padding)
+//                                                                      + 1 fd, not for GET
 //   region  = u64 guest_address  u64 size  u64 user_address  u64 fd_offset
 #pragma once
 
@@ -53,6 +56,8 @@ enum class RequestCode : std::uint32_t {
     set_backend_req_fd = 21,
     get_config = 24,
     set_config = 25,
+    get_inflight_fd = 31,
+    set_inflight_fd = 32,
     reset_device = 34,
     get_max_mem_slots = 36,
     add_mem_reg = 37,
@@ -158,6 +163,21 @@ struct SetConfig {
     std::uint32_t offset;
     std::vector<std::byte> bytes;
 };
+/// How many entries an inflight region has, as the front end says it.
+struct InflightShape {
+    std::uint16_t queue_count;
+    std::uint16_t queue_size;  ///< entries for each queue, 1 to 32768
+
+    bool operator==(const InflightShape&) const = default;
+};
+struct GetInflightFd {
+    InflightShape shape;
+    bool is_padded;  ///< 24 bytes and not the 20 of the specification; so must the reply be
+};
+struct SetInflightFd {
+    ByteRange range;  ///< within the descriptor
+    InflightShape shape;
+};
 struct ResetDevice {};
 struct GetMaxMemSlots {};
 struct AddMemReg {
@@ -171,11 +191,12 @@ struct Unknown {
     std::uint32_t request;
 };
 
-using Message = std::variant<GetFeatures, SetFeatures, SetOwner, ResetOwner, SetMemTable,
-                             SetLogBase, SetLogFd, SetVringNum, SetVringAddr, SetVringBase,
-                             GetVringBase, SetVringFd, GetProtocolFeatures, SetProtocolFeatures,
-                             GetQueueNum, SetVringEnable, SetBackendReqFd, GetConfig, SetConfig,
-                             ResetDevice, GetMaxMemSlots, AddMemReg, RemMemReg, Unknown>;
+using Message =
+    std::variant<GetFeatures, SetFeatures, SetOwner, ResetOwner, SetMemTable, SetLogBase, SetLogFd,
+                 SetVringNum, SetVringAddr, SetVringBase, GetVringBase, SetVringFd,
+                 GetProtocolFeatures, SetProtocolFeatures, GetQueueNum, SetVringEnable,
+                 SetBackendReqFd, GetConfig, SetConfig, GetInflightFd, SetInflightFd, ResetDevice,
+                 GetMaxMemSlots, AddMemReg, RemMemReg, Unknown>;
 
 /// Why a message is no message of the protocol: a sentence for the log.
 struct Refusal {
@@ -202,6 +223,9 @@ struct Refusal {
                                                          std::uint64_t number);
 [[nodiscard]] std::vector<std::byte> encode_vring_base_reply(std::uint32_t index, RingBase base);
 [[nodiscard]] std::vector<std::byte> encode_config_reply(const GetConfig& asked, ConstBytes bytes);
+/// @param size  bytes of the region, which starts at offset 0 of the descriptor that goes along
+[[nodiscard]] std::vector<std::byte> encode_inflight_reply(const GetInflightFd& asked,
+                                                           std::uint64_t size);
 /// CONFIG_CHANGE, which goes out on the back end's own socket.
 [[nodiscard]] std::vector<std::byte> encode_config_change();
 

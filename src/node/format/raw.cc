@@ -103,6 +103,7 @@ class RawNode final : public TranslatingNode {
 Task<Result<void>> RawNode::shifted(Request& request) {
     Request below = request;
     below.range = on_child(request.range);
+    below.record = request.record.shifted(window_.offset);
     const Result<void> result = co_await child().submit(below);
     co_return result;
 }
@@ -110,6 +111,7 @@ Task<Result<void>> RawNode::shifted(Request& request) {
 Task<Result<void>> RawNode::append(Request& request) {
     Request below = request;
     below.range = on_child(request.range);
+    below.record = request.record.shifted(window_.offset);
     co_await ok(child().submit(below));
     request.append_offset = below.append_offset - window_.offset;
     co_return Result<void>{};

@@ -257,6 +257,21 @@ TEST_F(RawFormat, append_says_where_the_data_is_in_the_window) {
     EXPECT_EQ(zones_below()[4].write_pointer, 4 * kZone + 8192);
 }
 
+TEST_F(RawFormat, places_are_recorded_as_the_window_counts) {
+    ASSERT_EQ(open_zoned("offset=3M,size=2M"), "");
+    AlignedBuffer buffer(4096);
+    const iovec segment = segment_of(buffer.bytes());
+    WriteSlot slot;
+    Request append = append_request(kZone, IoSegments(&segment, 1));
+    append.record = WriteRecord(slot);
+    ASSERT_EQ(submit(append), std::nullopt);
+    EXPECT_EQ(slot.place, kZone + 1);
+    Request write = write_request({kZone + 4096, 4096}, IoSegments(&segment, 1));
+    write.record = WriteRecord(slot);
+    ASSERT_EQ(submit(write), std::nullopt);
+    EXPECT_EQ(slot.place, kZone + 4096 + 1);
+}
+
 TEST_F(RawFormat, report_has_the_zones_of_the_window_only) {
     ASSERT_EQ(open_zoned("offset=1M,size=3M"), "");
     ASSERT_EQ(write(2 * kZone, 0x11), std::nullopt);

@@ -37,8 +37,9 @@ constexpr std::size_t kResetBatch = 1024;
 struct PendingWrite {
     ZoneReservation reservation;
     AsyncEvent resolved;
+    WriteRecord record;
 
-    PendingWrite() { reservation.owner = this; }
+    explicit PendingWrite(WriteRecord kept) : record(kept) { reservation.owner = this; }
 };
 
 class ZonedNode final : public TranslatingNode {
@@ -90,12 +91,14 @@ class ZonedNode final : public TranslatingNode {
 
     [[nodiscard]] Task<Result<void>> write(Request& request);
     [[nodiscard]] Task<Result<void>> write_pieces(Request& request);
-    [[nodiscard]] Task<Result<void>> write_piece(ByteRange range, IoSegments segments);
+    [[nodiscard]] Task<Result<void>> write_piece(ByteRange range, IoSegments segments,
+                                                 WriteRecord record);
     [[nodiscard]] Result<void> check_write_range(ByteRange range) const;
     [[nodiscard]] Task<Result<void>> append(Request& request);
     struct Placement {
         ZoneIndex zone{};
         std::optional<std::uint64_t> at;  ///< nothing: at the write pointer
+        WriteRecord record;
     };
     [[nodiscard]] Task<Result<std::uint64_t>> write_sequential(Placement placement,
                                                                IoSegments segments);
@@ -256,7 +259,7 @@ Task<Result<void>> ZonedNode::write(Request& request) {
     co_await ok(check_write_range(request.range));
     const ByteRange first = piece_of(request.range, 0);
     if (first == request.range) {
-        co_await ok(write_piece(first, request.segments));
+        co_await ok(write_piece(first, request.segments, request.record));
     } else {
         co_await ok(write_pieces(request));
     }
@@ -269,14 +272,15 @@ Task<Result<void>> ZonedNode::write_pieces(Request& request) {
     for (std::uint64_t done = 0; done < request.range.length;) {
         const ByteRange piece = piece_of(request.range, done);
         const IoVector segments = slice(request.segments, {done, piece.length});
-        co_await ok(write_piece(piece, segments));
+        co_await ok(write_piece(piece, segments, WriteRecord()));
         done += piece.length;
     }
     co_return Result<void>{};
 }
 
 /// A write within one zone.
-Task<Result<void>> ZonedNode::write_piece(ByteRange range, IoSegments segments) {
+Task<Result<void>> ZonedNode::write_piece(ByteRange range, IoSegments segments,
+                                          WriteRecord record) {
     const ZoneIndex zone = geometry().zone_of(range.offset);
     if (geometry().type_of(zone) == ZoneType::conventional) {
         if (table_.state(zone) != ZoneState::not_write_pointer) {
@@ -284,14 +288,19 @@ Task<Result<void>> ZonedNode::write_piece(ByteRange range, IoSegments segments) 
         }
         co_return co_await transfer(Op::write, range, segments);
     }
-    const Placement placement = {.zone = zone, .at = range.offset};
+    // A sequential-preferred zone may be written below its pointer, which then tells nothing; there
+    // a write may be done again.
+    const bool in_order = geometry().type_of(zone) == ZoneType::sequential_required;
+    const Placement placement = {
+        .zone = zone, .at = range.offset, .record = in_order ? record : WriteRecord()};
     co_await ok(write_sequential(placement, segments));
     co_return Result<void>{};
 }
 
 Task<Result<void>> ZonedNode::append(Request& request) {
     if (request.range.length == 0) co_return fail(Errc::zone_invalid, "an append of no bytes");
-    const Placement placement = {.zone = geometry().zone_of(request.range.offset), .at = {}};
+    const Placement placement = {
+        .zone = geometry().zone_of(request.range.offset), .at = {}, .record = request.record};
     request.append_offset = co_await ok(write_sequential(placement, request.segments));
     if (request.fua) co_await ok(store_->flush());
     co_return Result<void>{};
@@ -306,18 +315,22 @@ Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoS
     const ZoneLocks::Guard guard = co_await locks_.shared(zone);
     while (true) {
         while (table_.is_recovering(zone)) co_await wait_until_recovered(zone);
-        PendingWrite pending;
+        PendingWrite pending(placement.record);
         ZoneReservation& reservation = pending.reservation;
         co_await ok(table_.reserve(reservation, zone, placement.at, length));
+        placement.record.placed(reservation.range);
         const Result<void> written = co_await transfer(Op::write, reservation.range, segments);
         settle(written ? table_.landed(reservation) : table_.failed(reservation), zone);
         if (reservation.phase == ZoneReservation::Phase::landed) co_await pending.resolved.wait();
         switch (reservation.phase) {
             case ZoneReservation::Phase::published:
                 if (store_->has_unpublished()) co_await ok(store_->publish());
+                placement.record.landed();
                 co_return reservation.range.offset;
-            case ZoneReservation::Phase::failed: co_return std::unexpected(written.error());
-            case ZoneReservation::Phase::displaced:
+            case ZoneReservation::Phase::failed:
+                placement.record.withdrawn();
+                co_return std::unexpected(written.error());
+            case ZoneReservation::Phase::displaced: placement.record.withdrawn(); break;
             case ZoneReservation::Phase::idle:
             case ZoneReservation::Phase::writing:
             case ZoneReservation::Phase::landed: break;
@@ -333,7 +346,9 @@ void ZonedNode::settle(ZoneTable::Ended ended, ZoneIndex zone) {
     while (!ended.resolved.empty()) {
         ZoneReservation& reservation = ended.resolved.front();
         ended.resolved.pop_front();
-        static_cast<PendingWrite*>(reservation.owner)->resolved.set();
+        PendingWrite& write = *static_cast<PendingWrite*>(reservation.owner);
+        if (reservation.phase != ZoneReservation::Phase::published) write.record.withdrawn();
+        write.resolved.set();
     }
     if (!ended.recovered) return;
     const auto waiters = recovering_.find(to_number(zone));

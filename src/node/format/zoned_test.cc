@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <map>
 #include <random>
@@ -78,6 +79,61 @@ TEST_F(ZonedFormat, failed_write_displaces_later_ones_appends_are_placed_again) 
     EXPECT_EQ(pointer(1), 8192U);
     EXPECT_EQ(byte_at(append.request.append_offset), 2);
     EXPECT_EQ(byte_at(late.request.append_offset), 4);
+}
+
+TEST_F(ZonedFormat, place_is_recorded_before_the_write_and_marked_when_the_pointer_passed_it) {
+    hold_data();
+    WriteSlot slots[2];
+    for (WriteSlot& slot : slots) {
+        Pending& append = prepare(Op::append, kZone, 4096, 1);
+        append.request.record = WriteRecord(slot);
+        scope_.spawn(drive(*disk_, append));
+    }
+    settle();
+    EXPECT_EQ(slots[0].place, kZone + 1);
+    EXPECT_EQ(slots[1].place, kZone + 4096 + 1);
+    below_->release(1);
+    settle();
+    EXPECT_EQ(slots[1].length, 4096U);
+    below_->release(0);
+    settle();
+    EXPECT_EQ(slots[0].length, 0U);
+    EXPECT_EQ(slots[1].length, 0U);
+    EXPECT_EQ(slots[1].place, kZone + 4096 + 1);
+}
+
+TEST_F(ZonedFormat, failure_withdraws_the_place_of_all_that_it_displaces) {
+    hold_data();
+    WriteSlot slots[3];
+    for (WriteSlot& slot : slots) {
+        Pending& append = prepare(Op::append, kZone, 4096, 1);
+        append.request.record = WriteRecord(slot);
+        scope_.spawn(drive(*disk_, append));
+    }
+    settle();
+    below_->release(2);
+    settle();
+    below_->release(0, Errc::io);
+    settle();
+    EXPECT_EQ(slots[0].place, 0U);
+    EXPECT_EQ(slots[2].place, 0U);
+    while (below_->held_count() > 0) {
+        below_->release(0);
+        settle();
+    }
+    EXPECT_EQ(slots[0].place, 0U);
+    EXPECT_EQ(std::min(slots[1].place, slots[2].place), kZone + 1);
+    EXPECT_EQ(std::max(slots[1].place, slots[2].place), kZone + 4096 + 1);
+}
+
+TEST_F(ZonedFormat, writes_of_conventional_zones_have_no_record) {
+    WriteSlot slot;
+    Pending& write = prepare(Op::write, 0, 4096, 1);
+    write.request.record = WriteRecord(slot);
+    scope_.spawn(drive(*disk_, write));
+    settle();
+    EXPECT_TRUE(write.done);
+    EXPECT_EQ(slot.place, 0U);
 }
 
 TEST_F(ZonedFormat, failed_first_write_leaves_the_zone_empty) {

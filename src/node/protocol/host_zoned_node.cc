@@ -288,13 +288,16 @@ Task<Result<void>> HostZonedNode::write_in_order(Request& request, ZoneIndex zon
     const ZoneWrite write = {.at = request.range.offset - geometry().start_of(zone),
                              .length = request.range.length};
     co_await ok(place(zone, write));
+    request.record.placed(request.range);
     const Result<void> written = co_await transfer(reactor_, fd_.get(), info(), request);
     if (!written) {
+        request.record.withdrawn();
         const Result<void> fresh = co_await refresh(zone);
         if (!fresh) co_return written;
         co_return std::unexpected(explain(zone, write, written.error()));
     }
     mirror_.wrote(zone, *write.at + write.length);
+    request.record.landed();
     if (request.fua) co_await ok(sync_data(reactor_, fd_.get()));
     co_return Result<void>{};
 }
@@ -366,17 +369,24 @@ AppendBatch HostZonedNode::join(ZoneIndex zone, WaitingAppend& first) {
 /// outcome.
 Task<Result<void>> HostZonedNode::write_joined(ZoneIndex zone, const AppendBatch& batch) {
     const std::uint64_t start = geometry().start_of(zone) + mirror_.target(zone).pointer;
+    std::uint64_t end = start;
     IoVector segments;
     bool fua = false;
     for (const WaitingAppend* append : batch) {
         const IoSegments part = append->request.segments;
         segments.insert(segments.end(), part.begin(), part.end());
+        append->request.record.placed({end, append->request.range.length});
+        end += append->request.range.length;
         fua = fua || append->request.fua;
     }
-    const ByteRange range = {start, total_length(segments)};
-    const Request joined = write_request(range, segments);
-    co_await ok(transfer(reactor_, fd_.get(), info(), joined));
-    mirror_.wrote(zone, range.end() - geometry().start_of(zone));
+    const Request joined = write_request({start, end - start}, segments);
+    const Result<void> written = co_await transfer(reactor_, fd_.get(), info(), joined);
+    if (!written) {
+        for (const WaitingAppend* append : batch) append->request.record.withdrawn();
+        co_return written;
+    }
+    mirror_.wrote(zone, end - geometry().start_of(zone));
+    for (const WaitingAppend* append : batch) append->request.record.landed();
     Result<void> synced;
     if (fua) synced = co_await sync_data(reactor_, fd_.get());
     std::uint64_t offset = start;

@@ -338,6 +338,37 @@ TEST_F(HostZonedNode, appends_that_wait_become_one_write) {
     EXPECT_TRUE(in_flight().empty());
 }
 
+TEST_F(HostZonedNode, joined_appends_record_their_places_before_the_write) {
+    WriteSlot slots[2];
+    iovec segment{memory_.data(), kBlock};
+    append(1);
+    for (WriteSlot& slot : slots) {
+        Request request = append_request(kZoneSize, IoSegments(&segment, 1));
+        request.record = WriteRecord(slot);
+        send(request);
+    }
+    end();
+    EXPECT_EQ(slots[0].place, 69632U + 1);
+    EXPECT_EQ(slots[1].place, 73728U + 1);
+    EXPECT_EQ(slots[1].length, 4096U);
+    end();
+    EXPECT_EQ(slots[0].length, 0U);
+    EXPECT_EQ(slots[1].length, 0U);
+}
+
+TEST_F(HostZonedNode, failed_append_has_no_place) {
+    WriteSlot slot;
+    iovec segment{memory_.data(), kBlock};
+    Request request = append_request(kZoneSize, IoSegments(&segment, 1));
+    request.record = WriteRecord(slot);
+    const Sent& sent = send(request);
+    EXPECT_EQ(slot.place, 65536U + 1);
+    end(EIO);
+    end(EIO);
+    EXPECT_EQ(sent.error(), Errc::io);
+    EXPECT_EQ(slot.place, 0U);
+}
+
 TEST_F(HostZonedNode, joined_write_keeps_to_the_append_limit) {
     for (int i = 0; i < 12; ++i) append(1);  // 32 KiB are 8 of them
     end();

@@ -43,15 +43,24 @@ class FakeDisk final : public BlockNode {
 
     /// While set, requests that arrive wait. Thread: any.
     std::atomic<bool> hold{false};
+    /// While set, requests that were performed wait before they end. Thread: any.
+    std::atomic<bool> hold_ends{false};
+    std::atomic<unsigned> performed{0};
     /// Requests that arrived, and those that ended. Thread: any.
     std::atomic<unsigned> arrived{0};
     std::atomic<unsigned> ended{0};
+
+    /// How much of a zone is written; to be told, and asked, on the disk's reactor.
+    void set_written(std::uint32_t zone, std::uint64_t length) { written_[zone] = length; }
+    [[nodiscard]] std::uint64_t written(std::uint32_t zone) const { return written_[zone]; }
 
   protected:
     [[nodiscard]] Task<Result<void>> do_submit(Request& request) override {
         ++arrived;
         while (hold) co_await reactor_.sleep_ns(200'000);
         const Result<void> result = perform(request);
+        ++performed;
+        while (hold_ends) co_await reactor_.sleep_ns(200'000);
         ++ended;
         co_return result;
     }
@@ -65,7 +74,9 @@ class FakeDisk final : public BlockNode {
             case Op::append:
                 request.append_offset = zone * kZoneSize + written_[zone];
                 copy_from(request.segments, 0, at({request.append_offset, request.range.length}));
+                request.record.placed({request.append_offset, request.range.length});
                 written_[zone] += request.range.length;
+                request.record.landed();
                 return {};
             case Op::report_zones: report(request, zone); return {};
             case Op::zone_finish: written_[zone] = kZoneSize; return {};

@@ -59,13 +59,25 @@ void FrontEnd::send_bytes(ConstBytes bytes, const std::vector<int>& fds) {
     [[maybe_unused]] const ssize_t sent = ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL);
 }
 
-bool FrontEnd::read_exactly(MutableBytes to) {
+bool FrontEnd::read_exactly(MutableBytes to, std::vector<UniqueFd>& fds) {
     std::size_t done = 0;
     while (done < to.size()) {
         pollfd waiting{.fd = socket_.get(), .events = POLLIN, .revents = 0};
         if (::poll(&waiting, 1, kTimeoutMs) != 1) return false;
-        const ssize_t got = ::recv(socket_.get(), to.data() + done, to.size() - done, 0);
+        iovec segment{to.data() + done, to.size() - done};
+        alignas(cmsghdr) std::array<std::byte, CMSG_SPACE(sizeof(int))> control{};
+        msghdr message{};
+        message.msg_iov = &segment;
+        message.msg_iovlen = 1;
+        message.msg_control = control.data();
+        message.msg_controllen = control.size();
+        const ssize_t got = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
         if (got <= 0) return false;
+        if (const cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr) {
+            int fd = -1;
+            std::memcpy(&fd, CMSG_DATA(part), sizeof fd);
+            fds.emplace_back(fd);
+        }
         done += static_cast<std::size_t>(got);
     }
     return true;
@@ -73,10 +85,12 @@ bool FrontEnd::read_exactly(MutableBytes to) {
 
 std::optional<FrontEnd::Reply> FrontEnd::receive() {
     std::array<std::uint32_t, 3> header{};
-    if (!read_exactly(mutable_bytes_of(header))) return std::nullopt;
-    Reply reply{.request = header[0], .flags = header[1], .payload = {}};
+    std::vector<UniqueFd> fds;
+    if (!read_exactly(mutable_bytes_of(header), fds)) return std::nullopt;
+    Reply reply{.request = header[0], .flags = header[1], .payload = {}, .fds = {}};
     reply.payload.resize(header[2]);
-    if (!read_exactly(reply.payload)) return std::nullopt;
+    if (!read_exactly(reply.payload, fds)) return std::nullopt;
+    reply.fds = std::move(fds);
     return reply;
 }
 

@@ -24,13 +24,15 @@ inline constexpr std::uint32_t kGetFeatures = 1, kSetFeatures = 2, kSetOwner = 3
                                kSetVringKick = 12, kSetVringCall = 13, kSetVringErr = 14,
                                kGetProtocolFeatures = 15, kSetProtocolFeatures = 16,
                                kGetQueueNum = 17, kSetVringEnable = 18, kSetBackendReqFd = 21,
-                               kGetConfig = 24, kSetConfig = 25, kResetDevice = 34,
-                               kGetMaxMemSlots = 36, kAddMemReg = 37, kRemMemReg = 38;
+                               kGetConfig = 24, kSetConfig = 25, kGetInflightFd = 31,
+                               kSetInflightFd = 32, kResetDevice = 34, kGetMaxMemSlots = 36,
+                               kAddMemReg = 37, kRemMemReg = 38;
 }
 
 /// Puts native-endian integers one after the other.
 class Payload {
   public:
+    Payload& u16(std::uint16_t value) { return add(bytes_of(value)); }
     Payload& u32(std::uint32_t value) { return add(bytes_of(value)); }
     Payload& u64(std::uint64_t value) { return add(bytes_of(value)); }
     Payload& add(ConstBytes bytes) {
@@ -59,6 +61,7 @@ class FrontEnd {
         std::uint32_t request = 0;
         std::uint32_t flags = 0;
         std::vector<std::byte> payload;
+        std::vector<UniqueFd> fds{};
         /// The payload as an integer; the test fails if it has another size.
         [[nodiscard]] std::uint64_t number() const;
     };
@@ -86,7 +89,8 @@ class FrontEnd {
     [[nodiscard]] int fd() const { return socket_.get(); }
 
   private:
-    [[nodiscard]] bool read_exactly(MutableBytes to);
+    /// Also takes the descriptors that come along.
+    [[nodiscard]] bool read_exactly(MutableBytes to, std::vector<UniqueFd>& fds);
     UniqueFd socket_;
 };
 

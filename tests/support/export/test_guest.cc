@@ -93,6 +93,26 @@ void TestGuest::boot(std::uint64_t wanted, SetupOrder order) {
     start_queue(0, order);
 }
 
+void TestGuest::get_inflight(std::uint16_t queue_size) {
+    Payload question;
+    const auto count = static_cast<std::uint16_t>(queues.size());
+    question.u64(0).u64(0).u16(count).u16(queue_size).u32(0);
+    front_end.send(request::kGetInflightFd, question);
+    std::optional<FrontEnd::Reply> reply = front_end.receive();
+    ASSERT_TRUE(reply && reply->payload.size() == 24 && reply->fds.size() == 1);
+    inflight = {.fd = std::move(reply->fds.front()),
+                .size = load_le<std::uint64_t>(reply->payload.data()),
+                .offset = load_le<std::uint64_t>(reply->payload.data() + 8),
+                .queue_size = queue_size};
+}
+
+std::uint64_t TestGuest::set_inflight() {
+    Payload message;
+    const auto count = static_cast<std::uint16_t>(queues.size());
+    message.u64(inflight.size).u64(inflight.offset).u16(count).u16(inflight.queue_size).u32(0);
+    return front_end.acked(request::kSetInflightFd, message, {inflight.fd.get()});
+}
+
 RingBase TestGuest::stop_queue(std::uint32_t index) {
     front_end.send(request::kSetVringEnable, state(index, 0));
     const std::uint64_t reply = front_end.ask(request::kGetVringBase, state(index, 0));

@@ -64,6 +64,19 @@ class TestGuest {
                      std::uint32_t size = 64);
     /// All of it: negotiation, memory, queue 0.
     void boot(std::uint64_t features = kUsual, SetupOrder order = SetupOrder::qemu);
+    /// What outlives a server: asked for, and handed to the next one, before the queues start.
+    struct Inflight {
+        UniqueFd fd;
+        std::uint64_t size = 0;
+        std::uint64_t offset = 0;
+        std::uint16_t queue_size = 0;
+    };
+    void get_inflight(std::uint16_t queue_size = 64);
+    /// @return the acknowledgement
+    std::uint64_t set_inflight();
+    /// Connects to a server that took the place of the former; all is to be negotiated again.
+    void reconnect(const std::string& path) { front_end = FrontEnd(path); }
+
     /// ENABLE 0 and GET_VRING_BASE. @return the base
     RingBase stop_queue(std::uint32_t index);
 
@@ -95,6 +108,7 @@ class TestGuest {
     DriverMemory memory{4 * kMiB};
     std::vector<Queue> queues;
     std::uint64_t features = 0;
+    Inflight inflight;
     std::uint32_t last_written = 0;
     std::uint32_t calls = 0;  ///< call events that wait_used() took
 };
