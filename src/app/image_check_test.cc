@@ -353,6 +353,21 @@ TEST_F(ImageCheck, newer_slot_damaged_is_written_anew_from_the_live_table) {
     expect_all_there();
 }
 
+/// Whether the slot was the newer one cannot be told by a live table that is damaged too, and the
+/// other one has zone 4 with less data.
+TEST_F(ImageCheck, newer_slot_damaged_with_a_word_of_the_live_table_needs_force) {
+    close();
+    const std::uint32_t newer = newest();
+    smash(slot(newer));
+    store_le(live(6), ~std::uint64_t{0});
+    expect_mended("slot-unreadable of commit page 0, slot " + std::to_string(newer) + " (force)",
+                  Permission::force);
+    expect_data();
+    EXPECT_EQ(zone_at(kSmallZone).state, ZoneState::closed);
+    EXPECT_EQ(zone_at(4 * kSmallZone).write_pointer, 4 * kSmallZone + 12288);
+    expect_full(6);
+}
+
 /// The slot that is left has the zone as it was before its reset.
 TEST_F(ImageCheck, newer_slot_damaged_while_in_use_does_not_undo_what_was_committed) {
     act(Op::zone_reset, 3);
@@ -408,6 +423,17 @@ TEST_F(ImageCheck, slot_whose_sequence_cannot_go_on_is_counted_anew) {
     last.sequence = ~std::uint64_t{0};
     put_page(newer, last);
     EXPECT_NE(listed(check()).find("slot-sequence"), std::string::npos);
+    EXPECT_FALSE(repair(Permission::repair).is_damaged);
+    expect_all_there();
+}
+
+/// The last sequence that counts is no damage by itself, but a repair has nowhere to go on from it.
+TEST_F(ImageCheck, slot_of_the_last_sequence_is_repaired_at_once) {
+    close();
+    zoned::CommitPage last = page(newest());
+    const std::uint32_t newer = newest();
+    last.sequence = std::uint64_t{1} << 62;
+    put_page(newer, last);
     EXPECT_FALSE(repair(Permission::repair).is_damaged);
     expect_all_there();
 }
@@ -619,9 +645,22 @@ TEST_F(ImageCheck, more_open_zones_than_the_limit_are_closed_implicitly_open_one
 TEST_F(ImageCheck, more_open_zones_than_the_limit_in_the_live_table_are_closed_there) {
     fill("zone.size=64K,zone.conventional_zones=1,zone.max_open_zones=1");
     kill_daemon();
-    store_le(live(1), bits(ZoneState::implicit_open, 8192));
+    store_le(live(1), bits(ZoneState::explicit_open, 8192));
+    store_le(live(4), bits(ZoneState::explicit_open, 12288));
     expect_mended("over-open-limit of zones", Permission::repair);
     expect_data();
+}
+
+/// Where the live table is written page by page, a daemon's death can leave that.
+TEST_F(ImageCheck, more_implicitly_open_zones_than_the_limit_in_the_live_table_are_a_note) {
+    fill("zone.size=64K,zone.conventional_zones=1,zone.max_open_zones=1");
+    kill_daemon();
+    store_le(live(1), bits(ZoneState::implicit_open, 8192));
+    EXPECT_EQ(listed(check()), "over-open-limit of zones");
+    EXPECT_FALSE(check().is_damaged);
+    expect_data();
+    EXPECT_EQ(zone_at(kSmallZone).state, ZoneState::closed);
+    EXPECT_EQ(zone_at(4 * kSmallZone).state, ZoneState::implicit_open);
 }
 
 TEST_F(ImageCheck, more_active_zones_than_the_limit_are_a_note_and_open) {

@@ -15,7 +15,7 @@
 namespace zbdkit::app {
 
 Outcome<FileState> file_state(const std::string& filename) {
-    const UniqueFd fd(::open(filename.c_str(), O_RDONLY | O_CLOEXEC));
+    const UniqueFd fd(::open(filename.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     struct stat status{};
     if (!fd || ::fstat(fd.get(), &status) != 0) {
         return failure(fmt::format("cannot open '{}': {}", filename, std::strerror(errno)));

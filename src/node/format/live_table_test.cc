@@ -107,5 +107,62 @@ TEST_F(WrittenLiveTable, space_of_a_reset_is_freed_only_after_its_word_is_writte
     EXPECT_EQ(std::prev(discard)->range, (ByteRange{layout_.live_table_offset, 4096}));
 }
 
+/// What is committed after a power loss must not be more than what outlived the daemon, or an open
+/// could not tell a live table that lost data from one that was a moment behind.
+TEST_F(WrittenLiveTable, word_is_written_before_it_is_committed) {
+    hold_table();
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->release(0);  // the data
+    settle();
+    Pending& flush = start(flush_request());
+    settle();
+    EXPECT_EQ(below_->held_count(), 1U);
+    EXPECT_EQ(below_->held_range(0).offset, layout_.live_table_offset);
+    while (below_->held_count() > 0) {
+        below_->release(0);
+        settle();
+    }
+    EXPECT_TRUE(flush.done);
+    EXPECT_EQ(flush.error, std::nullopt);
+}
+
+/// Zone 600 is closed to make room for zone 2, and their words are in different pages of the table:
+/// one of them is written first.
+TEST_F(WrittenLiveTable, death_between_two_pages_leaves_an_image_that_opens) {
+    constexpr std::uint64_t kSmall = 64 * kKiB;
+    make(1024 * kSmall, "zone.size=64K,zone.max_open_zones=2");
+    start(Op::write, 600 * kSmall, 4096, 1);
+    settle();
+    start(Op::write, 1 * kSmall, 4096, 2);
+    settle();
+    below_->hold_from(layout_.live_table_offset);
+    start(Op::write, 1 * kSmall + 4096, 4096, 3);
+    settle();
+    below_->release(0);  // its data; the first page is on its way now
+    settle();
+    start(Op::write, 1 * kSmall + 8192, 4096, 4);
+    settle();
+    below_->release(1);  // its data; the first page is to be written again, before the second
+    settle();
+    start(Op::write, 2 * kSmall, 4096, 5);
+    settle();
+    below_->release(1);  // its data
+    settle();
+    below_->release(0);
+    settle();
+    EXPECT_EQ(below_->held_range(0), (ByteRange{layout_.live_table_offset, 4096}));
+    below_->release(0);
+    settle();
+    EXPECT_EQ(below_->held_range(0), (ByteRange{layout_.live_table_offset + 4096, 4096}));
+    below_->release(0, Errc::io);
+    settle();
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone_at(1 * kSmall).state, ZoneState::closed);
+    EXPECT_EQ(zone_at(2 * kSmall).state, ZoneState::implicit_open);
+    EXPECT_EQ(zone_at(600 * kSmall).state, ZoneState::implicit_open);
+}
+
 }  // namespace
 }  // namespace zbdkit

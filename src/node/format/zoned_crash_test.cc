@@ -17,6 +17,12 @@ using test::Pending;
 
 using ZonedCrash = test::ZonedFormat;
 
+AlignedBuffer copy_of(ConstBytes bytes) {
+    AlignedBuffer copy(bytes.size());
+    std::ranges::copy(bytes, copy.bytes().begin());
+    return copy;
+}
+
 TEST_F(ZonedCrash, flush_syncs_data_before_the_commit_page_and_the_page_after) {
     ASSERT_EQ(now({.op = Op::flush}), std::nullopt);
     start(Op::write, kZone, 4096, 1);
@@ -169,6 +175,44 @@ TEST_F(ZonedCrash, torn_commit_page_leaves_the_older_slot) {
     EXPECT_EQ(pointer(1), 4096U);
 }
 
+/// In an image that was closed in good order nothing was torn: an open from the older slot would
+/// serve less than was flushed, and make the live table forget the rest.
+TEST_F(ZonedCrash, newer_slot_damaged_in_a_clean_image_is_refused) {
+    start(Op::write, kZone, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    start(Op::write, kZone + 4096, 4096, 2);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const std::uint64_t newest = below_->seen().at(1).range.offset;
+    ASSERT_TRUE(reactor_.run_to_end(disk_->close()).has_value());
+    disk_.reset();
+    memory_.bytes()[newest + 2000] ^= std::byte{0xff};
+    const AlignedBuffer before = copy_of(memory_.bytes());
+    const std::string refusal =
+        "'memory of 9 MiB' is damaged: a slot of commit page 0 (zones 0 to 7) is unreadable and "
+        "was the newer one: zbdkit check says what mends it";
+    EXPECT_EQ(open(), refusal);
+    EXPECT_EQ(open(true), refusal);
+    EXPECT_TRUE(std::ranges::equal(before.bytes(), memory_.bytes()));
+}
+
+TEST_F(ZonedCrash, older_slot_damaged_in_a_clean_image_loses_nothing) {
+    start(Op::write, kZone, 4096, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    start(Op::write, kZone + 4096, 4096, 2);
+    settle();
+    below_->forget();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    const std::uint64_t newest = below_->seen().at(1).range.offset;
+    ASSERT_TRUE(reactor_.run_to_end(disk_->close()).has_value());
+    disk_.reset();
+    const std::uint64_t older = 2 * layout_.commit_offset + zoned::kPageSize - newest;
+    memory_.bytes()[older + 2000] ^= std::byte{0xff};
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 8192U);
+}
+
 // Otherwise a later check, after the daemon closed it in good order, would call the slot damaged.
 TEST_F(ZonedCrash, torn_slot_is_whole_again_as_soon_as_the_image_is_open) {
     start(Op::write, kZone, 4096, 1);
@@ -204,6 +248,18 @@ TEST_F(ZonedCrash, live_table_with_an_impossible_state_is_refused_after_daemon_d
     disk_.reset();
     memory_.bytes()[layout_.live_table_offset + 7] = std::byte{0x07};
     EXPECT_NE(open().find("zone 0 in the live table"), std::string::npos);
+}
+
+/// The live table is never behind a commit page: here it lost what was flushed.
+TEST_F(ZonedCrash, live_table_behind_the_commit_pages_is_refused_after_daemon_death) {
+    start(Op::write, kZone, 8192, 1);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    kill_daemon();
+    store_le(memory_.bytes().data() + layout_.live_table_offset + 8,
+             zoned::encode_word({.record = {.state = ZoneState::closed, .data_end = 4096}}));
+    EXPECT_EQ(open(),
+              "'memory of 9 MiB' is damaged: the live table ends the data of zone 1 at 4096, of "
+              "which 8192 was committed: zbdkit check says what mends it");
 }
 
 TEST_F(ZonedCrash, zone_beyond_its_capacity_in_the_live_table_is_refused) {

@@ -453,7 +453,8 @@ class PageJudge {
     void plan();
     [[nodiscard]] std::uint64_t base_sequence() const {
         const std::uint64_t sequence = newest_ ? slots_.at(*newest_).page->sequence : 0;
-        return sequence > kLastSequence ? 0 : sequence;
+        // A repair writes up to two higher ones.
+        return sequence > kLastSequence - kSlots ? 0 : sequence;
     }
 
     const ImageFacts& image_;
@@ -546,16 +547,22 @@ void PageJudge::judge_lost_slot(FindingKind kind, std::uint32_t slot, const std:
     may_be_older_ = true;
     // The live table of a clean image has what the newer of the two had: was it this one?
     const bool live_is_current = image_.recovery == Recovery::clean && !is_untouched_;
-    const bool is_newer = live_is_current && is_live_sound() &&
-                          !std::equal(live_.begin(), live_.begin() + entries_, stored_.begin());
-    if (!is_newer) return add(kind, Cure::repair, slot_place(slot), text);
-    const bool shrinks = is_less(live_, stored_);
-    add(kind, shrinks ? Cure::force : Cure::repair, slot_place(slot),
-        fmt::format("{}; it was the newer one, the live table still has its states{}", text,
-                    shrinks ? ", by which less of some zone can be read" : ""));
+    const bool differs = !std::equal(live_.begin(), live_.begin() + entries_, stored_.begin());
+    if (!live_is_current || !differs) return add(kind, Cure::repair, slot_place(slot), text);
+    if (is_live_sound()) {
+        const bool shrinks = is_less(live_, stored_);
+        add(kind, shrinks ? Cure::force : Cure::repair, slot_place(slot),
+            fmt::format("{}; it was the newer one, the live table still has its states{}", text,
+                        shrinks ? ", by which less of some zone can be read" : ""));
+    } else {
+        add(kind, Cure::force, slot_place(slot),
+            text + "; it may have been the newer one, the live table is damaged too");
+    }
     // With force a zone that was reset may have its old length again, but none has less.
     for (std::uint32_t entry = 0; entry < entries_; ++entry) {
-        if (readable_end(live(entry)) < readable_end(stored_.at(entry))) {
+        if (!is_sound(site(entry), live(entry))) {
+            live_.at(entry) = widest_word(site(entry));
+        } else if (readable_end(live(entry)) < readable_end(stored_.at(entry))) {
             live_.at(entry) = stored_.at(entry);
         }
     }
@@ -749,6 +756,8 @@ void PageJudge::plan() {
         repair.live.push_back({bytes_.index * kZonesPerPage + entry, live_.at(entry)});
     }
     if (!must_rewrite_both_ && !must_rewrite_other_) return;
+    // Counted from 0 again, the slot that counts now would stay the newer one.
+    must_rewrite_both_ = must_rewrite_both_ || base_sequence() == 0;
     const std::uint32_t other = newest_ ? 1 - *newest_ : 0;
     repair.slots.push_back({other, base_sequence() + 1});
     if (must_rewrite_both_) repair.slots.push_back({1 - other, base_sequence() + 2});
@@ -781,6 +790,18 @@ std::vector<Finding> diagnose_length(const ImageFacts& image) {
                          format_size(image_size - image.storage_size))}};
 }
 
+namespace {
+
+/// Whether an open of the image closes as many implicitly open zones as are too many: the daemon's
+/// death can leave a zone open that was closed to make room, where the live table is written page
+/// by page.
+bool closes_surplus(const ImageFacts& image, const ZoneCounts& counts) {
+    return image.recovery == Recovery::daemon_death &&
+           counts.explicitly_open <= image.superblock.geometry.max_open_zones;
+}
+
+}  // namespace
+
 std::vector<Finding> diagnose_counts(const ImageFacts& image, const ZoneCounts& counts) {
     const ZoneGeometry& limits = image.superblock.geometry;
     std::vector<Finding> findings;
@@ -788,9 +809,11 @@ std::vector<Finding> diagnose_counts(const ImageFacts& image, const ZoneCounts& 
     const bool may_be_open = image.recovery != Recovery::power_loss;
     const std::uint64_t open = counts.implicitly_open + counts.explicitly_open;
     if (may_be_open && limits.max_open_zones != 0 && open > limits.max_open_zones) {
+        const bool open_mends = closes_surplus(image, counts);
         findings.push_back(
-            {FindingKind::over_open_limit, Cure::repair, "zones",
-             fmt::format("{} are open, the limit is {}", open, limits.max_open_zones)});
+            {FindingKind::over_open_limit, open_mends ? Cure::not_needed : Cure::repair, "zones",
+             fmt::format("{} are open, the limit is {}{}", open, limits.max_open_zones,
+                         open_mends ? ": the next open closes the rest" : "")});
     }
     // Commit pages may be of different rounds, so that a zone still counts as active in one page
     // that made room for another one in the next.
@@ -809,6 +832,7 @@ ZonesToClose zones_to_close(const ImageFacts& image, const ZoneCounts& counts) {
     const std::uint64_t limit = image.superblock.geometry.max_open_zones;
     const std::uint64_t open = counts.implicitly_open + counts.explicitly_open;
     if (image.recovery == Recovery::power_loss || limit == 0 || open <= limit) return {};
+    if (closes_surplus(image, counts)) return {};
     const std::uint64_t excess = open - limit;
     const std::uint64_t implicit = std::min(excess, counts.implicitly_open);
     return {.implicitly_open = implicit, .explicitly_open = excess - implicit};

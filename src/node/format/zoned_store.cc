@@ -148,6 +148,7 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
     recovery_ = recovery_of(superblock_, options.boot_id);
     const std::vector<std::uint64_t> committed = co_await ok(read_commit_pages());
     co_await ok(live_.open(layout_, options.read_only));
+    co_await ok(compare_with_live(committed));
     co_await ok(adopt(committed));
     if (options.read_only) {
         take_dirty_pages();  // what differs from the commit pages stays in the copy
@@ -218,10 +219,44 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
             }
             // The second slot of a new page was never written.
             has_torn = has_torn || (has_blank && meta.sequence > 1);
+            meta.has_bad_slot = has_torn;
             if (has_torn && recovery_ == Recovery::power_loss) mark_dirty(page * kZonesPerPage);
         }
     }
     co_return words;
+}
+
+/// Recognises damage that one of the two tables alone does not show. Before anything is changed:
+/// what mends it is in the other one.
+Outcome<void> ZonedStore::compare_with_live(const std::vector<std::uint64_t>& committed) const {
+    for (std::uint32_t zone = 0; zone < committed.size(); ++zone) {
+        const std::uint32_t page = zone / kZonesPerPage;
+        const bool has_bad_slot = pages_.at(page).has_bad_slot;
+        const std::uint64_t live = live_.get(zone);
+        // Nothing can have torn a slot of a clean image, whose live table has what the newer said.
+        if (recovery_ == Recovery::clean && has_bad_slot && live != committed[zone]) {
+            const std::uint32_t first = page * kZonesPerPage;
+            return failure(
+                fmt::format("'{}' is damaged: a slot of commit page {} (zones {} to {}) is "
+                            "unreadable and was the newer one: zbdkit check says what mends it",
+                            child_.describe(), page, first,
+                            first + entries_of_page(superblock_.geometry, page) - 1),
+                Errc::corrupt);
+        }
+        // Words are in the live table before they are committed, and a reset is so in both before
+        // the zone is used again.
+        const std::uint64_t live_end = stored_data_end(live);
+        const std::uint64_t committed_end = stored_data_end(committed[zone]);
+        if (recovery_ == Recovery::daemon_death && !has_bad_slot && live_end < committed_end &&
+            decode_word(committed[zone])) {
+            return failure(
+                fmt::format("'{}' is damaged: the live table ends the data of zone {} at {}, of "
+                            "which {} was committed: zbdkit check says what mends it",
+                            child_.describe(), zone, live_end, committed_end),
+                Errc::corrupt);
+        }
+    }
+    return {};
 }
 
 /// Fills the live table from what counts.
@@ -339,7 +374,11 @@ Task<Result<void>> ZonedStore::run_round() {
     // The images are made before the data is synced: they cover only what was complete by then.
     const std::vector<std::uint32_t> pages = take_dirty_pages();
     AlignedBuffer images = images_of(pages, changes);
-    Result<void> result = co_await sync_child();
+    // What is committed has outlived the daemon before: at an open after its death the live table
+    // is never behind, unless it is damaged.
+    Result<void> result;
+    if (live_.has_unpublished()) result = co_await live_.publish();
+    if (result) result = co_await sync_child();
     for (std::size_t i = 0; i < pages.size() && result; ++i) {
         const auto other_slot = static_cast<std::uint8_t>(1 - pages_.at(pages[i]).slot);
         result = co_await write_bytes(child_, layout_.slot_offset(pages[i], other_slot),

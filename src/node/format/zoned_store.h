@@ -102,11 +102,14 @@ class ZonedStore {
         std::uint64_t sequence = 0;
         std::uint8_t slot = 0;  ///< the one that counts; the other is written next
         bool dirty = false;
+        bool has_bad_slot = false;  ///< when it was read: so the other one may not be the newest
     };
     explicit ZonedStore(BlockNode& child) : child_(child), live_(child) {}
 
     [[nodiscard]] Task<Outcome<void>> load(OpenOptions options);
     [[nodiscard]] Task<Outcome<std::vector<std::uint64_t>>> read_commit_pages();
+    [[nodiscard]] Outcome<void> compare_with_live(
+        const std::vector<std::uint64_t>& committed) const;
     [[nodiscard]] Outcome<void> adopt(const std::vector<std::uint64_t>& committed);
     [[nodiscard]] Task<Outcome<void>> write_superblock();
 

@@ -27,8 +27,10 @@ constexpr std::array kOptions = {
 
 Outcome<UniqueFd> open_fd(const std::string& filename, bool read_only, bool direct) {
     const int flags = (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | (direct ? O_DIRECT : 0);
-    UniqueFd fd(::open(filename.c_str(), flags));
-    if (fd) return fd;
+    // The open of a FIFO would wait for somebody at its other end. Afterwards the flag must be
+    // gone: with it io_uring gives up where a read or write has to wait.
+    UniqueFd fd(::open(filename.c_str(), flags | O_NONBLOCK));
+    if (fd && ::fcntl(fd.get(), F_SETFL, flags & ~O_CLOEXEC) == 0) return fd;
     const int os_errno = errno;
     std::string hint;
     if (os_errno == EINVAL && direct) hint = " (its file system has no O_DIRECT: cache.direct=off)";

@@ -118,6 +118,14 @@ Result<NodeMapping> FileNode::map(ByteRange range) {
     if (!range.is_sane() || range.end() > info().size || range.length == 0) {
         return fail(Errc::out_of_range, "beyond the end of the file");
     }
+    // A store to memory whose block has no space to go to kills the process (SIGBUS). Block devices
+    // have theirs; a file system that cannot tell is taken at its word.
+    const bool has_space =
+        info().read_only || ::fallocate(fd_.get(), 0, static_cast<off_t>(range.offset),
+                                        static_cast<off_t>(range.length)) == 0;
+    if (!has_space && (errno == ENOSPC || errno == EDQUOT)) {
+        return std::unexpected(error_from_errno(errno, "no space for what is to be mapped"));
+    }
     const int protection = info().read_only ? PROT_READ : PROT_READ | PROT_WRITE;
     void* memory = ::mmap(nullptr, range.length, protection, MAP_SHARED, fd_.get(),
                           static_cast<off_t>(range.offset));

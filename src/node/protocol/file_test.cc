@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/file.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -125,6 +126,22 @@ TEST_F(File, mapping_shows_what_is_written_and_writes_through_it) {
     EXPECT_FALSE(node_->map({kMiB, 4096}).has_value());
 }
 
+// A store to the mapping would end the process.
+TEST_F(File, mapping_without_space_for_it_is_refused) {
+    if (::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "size=16k") != 0) {
+        GTEST_SKIP() << "cannot mount a file system of 16 KiB";
+    }
+    std::ofstream(path()).close();
+    std::filesystem::resize_file(path(), kMiB);
+    EXPECT_EQ(open(), "");
+    const Result<NodeMapping> too_much = node_->map({0, 64 * kKiB});
+    EXPECT_FALSE(too_much.has_value());
+    if (!too_much) EXPECT_EQ(too_much.error().code, Errc::no_space);
+    EXPECT_TRUE(node_->map({0, 4096}).has_value());
+    node_.reset();
+    EXPECT_EQ(::umount2(folder_.c_str(), MNT_DETACH), 0);
+}
+
 TEST_F(File, lock_that_outlives_its_process_is_waited_for_and_then_refused) {
     const UniqueFd inherited(::open(path().c_str(), O_RDWR | O_CLOEXEC));
     const pid_t child = ::fork();
@@ -161,6 +178,16 @@ TEST_F(File, missing_file_and_folder_are_refused) {
     std::filesystem::create_directory(path());
     EXPECT_NE(open(",read-only=on").find("is neither a regular file nor a block device"),
               std::string::npos);
+}
+
+// Nobody is at the FIFO's other end, for whom a plain open would wait.
+TEST_F(File, fifo_is_refused_without_waiting) {
+    std::filesystem::remove(path());
+    ASSERT_EQ(::mkfifo(path().c_str(), 0600), 0);
+    for (const char* more : {"", ",read-only=on"}) {
+        EXPECT_NE(open(more).find("is neither a regular file nor a block device"),
+                  std::string::npos);
+    }
 }
 
 TEST_F(File, read_only_file_refuses_writes) {
