@@ -242,18 +242,32 @@ Task<Result<void>> BlkDevice::perform_one(const BlkRequest& request, DescriptorC
         down.segments = narrow(chain.readable, request.data);
         down.fua = is_write_through();
     }
-    const Result<void> done = co_await submit_rest(down, history.earlier);
+    const Result<void> done = co_await submit_rest(down, history);
     if (!done) co_return failed(down.op, down.range, done.error());
     if (down.op == Op::append) write_append_reply(chain.writable, request, down.append_offset);
     co_return Result<void>{};
 }
 
 /// Submits what an earlier process left to do of a request: for nearly every request, all of it.
-Task<Result<void>> BlkDevice::submit_rest(Request& request, EarlierWrite earlier) {
-    const std::uint64_t done = bytes_done(earlier, request, disk_.zones);
+Task<Result<void>> BlkDevice::submit_rest(Request& request, const History& history) {
+    if (history.is_again && request.op == Op::zone_close) return close_again(request);
+    const std::uint64_t done = bytes_done(history.earlier, request, disk_.zones);
     if (done == 0) return backend_.submit(request);
-    request.append_offset = earlier.offset;
+    request.append_offset = history.earlier.offset;
     return finish_write(request, done);
+}
+
+/// A close that an earlier process may have done. If the zone had no data it is empty since then,
+/// and an empty zone refuses to be closed: the one action that cannot be done twice. What it is
+/// for has been reached, whoever did it.
+Task<Result<void>> BlkDevice::close_again(Request& request) {
+    const Result<void> closed = co_await backend_.submit(request);
+    if (closed || closed.error().code != Errc::zone_invalid) co_return closed;
+    ZoneDescriptor zone;
+    Request report = report_request(request.range.offset, std::span(&zone, 1));
+    const Result<void> reported = co_await backend_.submit(report);
+    if (!reported || zone.state != ZoneState::empty) co_return closed;
+    co_return Result<void>{};
 }
 
 /// The part of a write from byte `done` of it on, which an earlier process did not get to.

@@ -64,7 +64,8 @@ class BlkDevice {
     /// What a transport that survives this process knows of a chain's request.
     struct History {
         WriteRecord record{};    ///< where to keep the place of its data
-        EarlierWrite earlier{};  ///< what an earlier process did of it
+        EarlierWrite earlier{};  ///< what an earlier process did of it, if it is a write
+        bool is_again = false;   ///< an earlier process took it too, and may have done it
     };
 
     /// Handles one chain: parses, submits, writes the results and the status byte.
@@ -97,7 +98,8 @@ class BlkDevice {
                                              History history);
     [[nodiscard]] Task<Result<void>> perform_one(const BlkRequest& request, DescriptorChain& chain,
                                                  History history);
-    [[nodiscard]] Task<Result<void>> submit_rest(Request& request, EarlierWrite earlier);
+    [[nodiscard]] Task<Result<void>> submit_rest(Request& request, const History& history);
+    [[nodiscard]] Task<Result<void>> close_again(Request& request);
     [[nodiscard]] Task<Result<void>> finish_write(const Request& request, std::uint64_t done);
     [[nodiscard]] Task<Result<void>> perform_ranges(const BlkRequest& request);
     [[nodiscard]] Task<Result<void>> perform_report(const BlkRequest& request,

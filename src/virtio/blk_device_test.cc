@@ -629,5 +629,42 @@ TEST_F(BlkDeviceTest, write_config_of_writeback_needs_config_wce) {
               "byte 32, writeback, is read-only: CONFIG_WCE was not negotiated");
 }
 
+// --- what an earlier process may have done ---------------------------------------------------
+
+class AgainTest : public BlkDeviceTest {
+  protected:
+    /// The answer to an action on zone 1, taken again or not, which the disk refuses.
+    unsigned status_of_refused(unsigned type, bool again, ZoneState state, Errc code) {
+        start_host_managed();
+        node->error = Error{code, 0, "as told"};
+        node->error_of = type == 20 ? Op::zone_close : Op::zone_open;
+        node->zones[1].state = state;
+        BlkChain guest(header_bytes(type, 128), 1);
+        EXPECT_EQ(run_now(device->handle(guest.chain, {.is_again = again})), 1U);
+        return guest.status();
+    }
+};
+
+TEST_F(AgainTest, close_whose_zone_is_empty_was_done_before) {
+    EXPECT_EQ(status_of_refused(20, true, ZoneState::empty, Errc::zone_invalid), 0U);
+}
+
+TEST_F(AgainTest, close_whose_zone_is_anything_else_keeps_its_error) {
+    EXPECT_EQ(status_of_refused(20, true, ZoneState::full, Errc::zone_invalid), 3U);
+    EXPECT_EQ(status_of_refused(20, true, ZoneState::offline, Errc::zone_invalid), 3U);
+}
+
+TEST_F(AgainTest, close_that_failed_otherwise_keeps_its_error) {
+    EXPECT_EQ(status_of_refused(20, true, ZoneState::empty, Errc::io), 1U);
+}
+
+TEST_F(AgainTest, close_that_nobody_took_before_keeps_its_error) {
+    EXPECT_EQ(status_of_refused(20, false, ZoneState::empty, Errc::zone_invalid), 3U);
+}
+
+TEST_F(AgainTest, other_actions_keep_their_errors) {
+    EXPECT_EQ(status_of_refused(18, true, ZoneState::empty, Errc::zone_invalid), 3U);
+}
+
 }  // namespace
 }  // namespace zbdkit

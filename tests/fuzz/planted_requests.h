@@ -11,8 +11,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "base/bytes.h"
+#include "base/units.h"
 #include "tests/fuzz/input.h"
 #include "virtio/blk_wire.h"
 #include "virtio/descriptor_chain.h"
@@ -39,6 +41,15 @@ class RequestPlanter {
         std::uint32_t zone_sectors = 0;
     };
 
+    /// A request as the ring has it.
+    struct Chain {
+        std::uint16_t id = 0;
+        std::uint16_t descriptor_count = 0;
+        BlkRequestType type{};
+        ByteRange range{};               ///< of the disk, in bytes
+        std::size_t status_in_page = 0;  ///< where the page has its status
+    };
+
     /// @param page  kPageSize bytes
     RequestPlanter(MutableBytes page, const Places& places) : page_(page), places_(places) {}
 
@@ -47,6 +58,7 @@ class RequestPlanter {
         const std::size_t count = input.byte() % (kMostRequests + 1);
         for (std::size_t i = 0; i < count; ++i) plant_one(input);
     }
+    [[nodiscard]] const std::vector<Chain>& planted() const { return planted_; }
 
   private:
     static bool sends_data(BlkRequestType type) {
@@ -63,25 +75,30 @@ class RequestPlanter {
         const std::uint64_t sector = zone % 16 * places_.zone_sectors + input.byte();
         const std::uint32_t length =
             std::min<std::uint32_t>(input.byte() % 16 * 512, places_.data_length);
-        const std::size_t header = kHeaders + planted_ * kSlot;
+        const std::size_t header = kHeaders + planted_.size() * kSlot;
         store_le(page_.data() + header, type);
         store_le(page_.data() + header + 8, sector);
 
+        const std::size_t answer = kAnswers + planted_.size() * kSlot;
         const bool is_append = type == std::to_underlying(BlkRequestType::zone_append);
         const bool sends = sends_data(static_cast<BlkRequestType>(type));
         begin_chain();
         add_descriptor({.address = places_.page + header, .length = 16});
         if (length != 0) {
             const std::uint64_t space = places_.data_length - length + 1;
-            add_descriptor({.address = places_.data + planted_ * 512 % space,
+            add_descriptor({.address = places_.data + planted_.size() * 512 % space,
                             .length = length,
                             .flags = sends ? std::uint16_t{0} : Descriptor::kWrite});
         }
-        add_descriptor({.address = places_.page + kAnswers + planted_ * kSlot,
+        add_descriptor({.address = places_.page + answer,
                         .length = is_append ? 9U : 1U,
                         .flags = Descriptor::kWrite});
         end_chain();
-        ++planted_;
+        planted_.push_back({.id = first_,
+                            .descriptor_count = static_cast<std::uint16_t>(next_ - first_),
+                            .type = static_cast<BlkRequestType>(type),
+                            .range = {sector * 512, length},
+                            .status_in_page = answer + (is_append ? 8 : 0)});
     }
 
     void begin_chain() { first_ = next_; }
@@ -103,7 +120,7 @@ class RequestPlanter {
         store_le<std::uint16_t>(
             last, load_le<std::uint16_t>(last) & static_cast<std::uint16_t>(~Descriptor::kNext));
         if (places_.packed) return;
-        const auto index = static_cast<std::uint16_t>(planted_);
+        const auto index = static_cast<std::uint16_t>(planted_.size());
         store_le(page_.data() + kDriverPart + 4 + std::size_t{index} * 2, first_);
         store_le(page_.data() + kDriverPart + 2, static_cast<std::uint16_t>(index + 1));
     }
@@ -112,7 +129,7 @@ class RequestPlanter {
 
     MutableBytes page_;
     Places places_;
-    std::size_t planted_ = 0;
+    std::vector<Chain> planted_;
     std::uint16_t next_ = 0;   // descriptor
     std::uint16_t first_ = 0;  // of the chain
 };

@@ -191,7 +191,7 @@ class SplitInflight final : public InflightQueue {
         if (const Outcome<void> settled = settle_last_batch(); !settled) return settled;
         std::vector<Aged> found;
         for (std::size_t i = 0; i < memory_.entries.size(); ++i) {
-            if (get(memory_.entries[i].inflight) == 0) continue;
+            if (!is_marked(memory_.entries[i])) continue;
             if (i >= ring_size) return no_region("has entries in flight beyond the ring");
             const auto head = static_cast<std::uint16_t>(i);
             found.push_back({get(memory_.entries[i].counter), {head, head, {}}});
@@ -206,12 +206,14 @@ class SplitInflight final : public InflightQueue {
     Outcome<void> settle_last_batch() {
         const auto returned =
             static_cast<std::uint16_t>(used_index_ - get(memory_.header.used_index));
-        if (returned > memory_.entries.size() && any_in_flight()) {
+        std::ptrdiff_t marked = std::ranges::count_if(memory_.entries, is_marked);
+        if (returned > memory_.entries.size() && marked != 0) {
             return no_region(fmt::format("is {} chains behind the ring", returned));
         }
         std::uint16_t at = get(memory_.header.last_batch_head);
-        for (std::uint16_t i = 0; i < returned && any_in_flight(); ++i) {
+        for (std::uint16_t i = 0; i < returned && marked != 0; ++i) {
             if (at >= memory_.entries.size()) return no_region("has a batch that leaves it");
+            if (is_marked(memory_.entries[at])) --marked;
             put(memory_.entries[at].inflight, 0);
             at = get(memory_.entries[at].next);
         }
@@ -219,10 +221,7 @@ class SplitInflight final : public InflightQueue {
         return {};
     }
 
-    [[nodiscard]] bool any_in_flight() const {
-        return std::ranges::any_of(memory_.entries,
-                                   [](SplitEntry& entry) { return get(entry.inflight) != 0; });
-    }
+    static bool is_marked(SplitEntry& entry) { return get(entry.inflight) != 0; }
 
     SplitMemory memory_;
     std::span<WriteSlot> slots_;

@@ -221,14 +221,16 @@ void Ring::serve_left() {
             break;
         }
         ++service_.counters.chains_again;
-        start_job(popped, job, environment_.inflight->earlier(index_)[left.entry]);
+        const EarlierWrite earlier = environment_.inflight->earlier(index_)[left.entry];
+        start_job(popped, job, {.record = {}, .earlier = earlier, .is_again = true});
     }
     in_batch_ = false;
     flush_calls();
 }
 
-/// @param popped  chain or invalid
-void Ring::start_job(VirtQueue::Pop popped, Job job, EarlierWrite earlier) {
+/// @param popped   chain or invalid
+/// @param history  without the record, which comes from the job
+void Ring::start_job(VirtQueue::Pop popped, Job job, BlkDevice::History history) {
     ++service_.counters.chains;
     if (popped == VirtQueue::Pop::invalid) {
         ZBDKIT_TRACE(ring_chain_refused, service_.name.c_str(), index_, job.chain->id,
@@ -236,7 +238,6 @@ void Ring::start_job(VirtQueue::Pop popped, Job job, EarlierWrite earlier) {
         end_job(job, 0);
         return;
     }
-    BlkDevice::History history{.record = {}, .earlier = earlier};
     if (inflight_ != nullptr) {
         history.record = WriteRecord(environment_.inflight->slots(index_)[job.entry]);
     }
@@ -259,7 +260,7 @@ Ring::Fetched Ring::fetch() {
             if (inflight_ != nullptr) {
                 job.entry = inflight_->took(*chain, queue_->last_descriptors());
             }
-            start_job(popped, job, EarlierWrite());
+            start_job(popped, job, BlkDevice::History());
             continue;
         }
         free_chains_.push_back(chain);

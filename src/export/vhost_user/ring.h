@@ -108,7 +108,7 @@ class Ring {
     [[nodiscard]] Outcome<void> make_queue();
     [[nodiscard]] Task<void> serve(Job job, BlkDevice::History history);
     void serve_left();
-    void start_job(VirtQueue::Pop popped, Job job, EarlierWrite earlier);
+    void start_job(VirtQueue::Pop popped, Job job, BlkDevice::History history);
     [[nodiscard]] Fetched fetch();
     void end_job(Job job, std::uint32_t written);
     void flush_calls();

@@ -296,13 +296,9 @@ Session::Answered Session::on(const SetInflightFd& message, Fds& fds) {
     co_await ok(check_shape(message.shape));
     if (any_ring_is_active()) co_return failure("SET_INFLIGHT_FD: a ring runs");
     for (const std::unique_ptr<Ring>& ring : rings_) co_await ring->suspend();
-    drop_inflight();
-    inflight_ = co_await ok(InflightRegion::map(message, fds.front().get()));
-    const Outcome<void> judged = co_await judge_inflight();
-    if (!judged) {
-        drop_inflight();
-        co_return std::unexpected(judged.error());
-    }
+    auto region = co_await ok(InflightRegion::map(message, fds.front().get()));
+    co_await ok(judge_inflight(*region));
+    inflight_ = std::move(region);
     environment_.inflight = inflight_.get();
     co_return Answer{};
 }
@@ -312,14 +308,15 @@ void Session::drop_inflight() {
     inflight_.reset();
 }
 
-Task<Outcome<void>> Session::judge_inflight() {
-    const InflightShape shape = inflight_->shape();
+Task<Outcome<void>> Session::judge_inflight(InflightRegion& region) {
+    const InflightShape shape = region.shape();
     for (unsigned queue = 0; queue < shape.queue_count; ++queue) {
         for (std::size_t entry = 0; entry < shape.queue_size; ++entry) {
-            const Result<void> judged = co_await judge_slot(queue, entry);
+            const Result<EarlierWrite> judged = co_await judge_slot(region.slots(queue)[entry]);
             if (!judged) {
                 co_return failure("SET_INFLIGHT_FD: cannot tell what was written", judged.error());
             }
+            region.earlier(queue)[entry] = *judged;
         }
     }
     co_return Outcome<void>();
@@ -327,11 +324,10 @@ Task<Outcome<void>> Session::judge_inflight() {
 
 /// Compares what a slot says with the zone, and makes the slot say what came of that: it must stay
 /// true when the zone's pointer moves on and this process, too, dies.
-Task<Result<void>> Session::judge_slot(unsigned queue, std::size_t entry) {
-    WriteSlot& slot = inflight_->slots(queue)[entry];
+Task<Result<EarlierWrite>> Session::judge_slot(WriteSlot& slot) {
     const WriteSlot recorded = WriteRecord::read(slot);
     BlockBackend& backend = service_.device.backend();
-    if (recorded.place == 0) co_return Result<void>{};
+    if (recorded.place == 0) co_return EarlierWrite();
     ZoneDescriptor zone;  // of a place that is none: empty
     if (backend.info().zones.is_zoned() && recorded.place - 1 < backend.info().size) {
         Request report = report_request(recorded.place - 1, std::span(&zone, 1));
@@ -341,8 +337,7 @@ Task<Result<void>> Session::judge_slot(unsigned queue, std::size_t entry) {
     const WriteRecord record(slot);
     if (earlier.landed == 0) record.withdrawn();
     if (earlier.landed == EarlierWrite::kAll) record.landed();
-    inflight_->earlier(queue)[entry] = earlier;
-    co_return Result<void>{};
+    co_return earlier;
 }
 
 // --- rings ------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ using test::ServerThread;
 using test::TestGuest;
 namespace request = test::request;
 
-constexpr std::uint32_t kOut = 1, kAppend = 15;
-constexpr std::uint8_t kOk = 0, kUnalignedWp = 4;
+constexpr std::uint32_t kOut = 1, kAppend = 15, kClose = 20;
+constexpr std::uint8_t kOk = 0, kInvalidZone = 3, kUnalignedWp = 4;
 constexpr std::uint64_t kZone = FakeDisk::kZoneSize;
 
 template <class Condition>
@@ -208,6 +208,20 @@ TEST_P(SessionInflightTest, write_that_never_had_a_place_gets_its_error) {
     EXPECT_EQ(guest.answer_of(pending).status, kUnalignedWp);
 }
 
+TEST_P(SessionInflightTest, close_that_left_its_zone_empty_is_answered) {
+    server->disk().hold = true;
+    const auto pending = guest.add(0, kClose, kZone / 512, {}, 0);
+    guest.kick(0);
+    ASSERT_TRUE(eventually([&] { return server->disk().arrived == 1; }));
+
+    kill();
+    come_back(0);
+
+    ASSERT_EQ(guest.wait_used(0, 1), 1U);
+    EXPECT_EQ(guest.answer_of(pending).status, kOk);
+    EXPECT_EQ(guest.request(kClose, kZone / 512, {}, 0).status, kInvalidZone);
+}
+
 TEST_P(SessionInflightTest, two_deaths_in_a_row_are_survived) {
     server->disk().hold = true;
     const auto pending = append();
@@ -264,6 +278,24 @@ TEST_P(SessionInflightTest, region_that_is_too_small_is_refused) {
     EXPECT_NE(guest.set_inflight(), 0U);
 
     EXPECT_TRUE(guest.front_end.is_alive());
+}
+
+TEST_P(SessionInflightTest, region_that_is_refused_leaves_the_one_before) {
+    EXPECT_EQ(guest.front_end.acked(request::kSetVringEnable, Payload().u32(0).u32(0)), 0U);
+    guest.inflight.queue_size = 1024;
+    EXPECT_NE(guest.set_inflight(), 0U);
+    guest.inflight.queue_size = 64;
+    EXPECT_EQ(guest.front_end.acked(request::kSetVringEnable, Payload().u32(0).u32(1)), 0U);
+    server->disk().hold_ends = true;
+    const auto pending = append();
+    ASSERT_TRUE(eventually([&] { return server->disk().performed == 1; }));
+
+    kill();
+    come_back(4096);
+
+    ASSERT_EQ(guest.wait_used(0, 1), 1U);
+    EXPECT_EQ(place_of(pending), kZone);
+    EXPECT_EQ(written(), 4096U);
 }
 
 TEST_P(SessionInflightTest, region_cannot_be_changed_while_a_ring_runs) {

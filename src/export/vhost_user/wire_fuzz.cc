@@ -15,6 +15,10 @@ using namespace zbdkit::vhost_user;
 
 namespace {
 
+void check_shape(InflightShape shape) {
+    ZBDKIT_ASSERT(shape.queue_count >= 1 && shape.queue_size >= 1 && shape.queue_size <= 32768);
+}
+
 void check(const Message& message, std::size_t fd_count) {
     if (const auto* table = std::get_if<SetMemTable>(&message)) {
         ZBDKIT_ASSERT(table->regions.size() == fd_count);
@@ -32,6 +36,15 @@ void check(const Message& message, std::size_t fd_count) {
     }
     if (const auto* size = std::get_if<SetVringNum>(&message)) {
         ZBDKIT_ASSERT(size->size >= 1 && size->size <= 32768);
+    }
+    if (const auto* question = std::get_if<GetInflightFd>(&message)) {
+        check_shape(question->shape);
+        const std::size_t size = sizeof(Header) + (question->is_padded ? 24 : 20);
+        ZBDKIT_ASSERT(encode_inflight_reply(*question, 4096).size() == size);
+    }
+    if (const auto* region = std::get_if<SetInflightFd>(&message)) {
+        check_shape(region->shape);
+        ZBDKIT_ASSERT(region->range.is_sane() && region->range.length > 0 && fd_count == 1);
     }
     if (std::holds_alternative<AddMemReg>(message)) ZBDKIT_ASSERT(fd_count == 1);
 }

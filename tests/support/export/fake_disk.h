@@ -83,8 +83,11 @@ class FakeDisk final : public BlockNode {
             case Op::zone_reset: written_[zone] = 0; return {};
             case Op::zone_reset_all: written_.assign(kZoneCount, 0); return {};
             case Op::flush:
-            case Op::zone_open:
-            case Op::zone_close: return {};
+            case Op::zone_open: return {};
+            case Op::zone_close:
+                // No zone is open without data, and none closed.
+                if (written_[zone] != 0 && written_[zone] != kZoneSize) return {};
+                return fail(Errc::zone_invalid, "close of an empty or full zone");
             case Op::discard:
             case Op::write_zeroes: break;
         }

@@ -50,6 +50,7 @@ class FakeZonedNode final : public BlockNode {
 
     std::vector<Seen> seen;
     std::optional<Error> error;       // what every request fails with
+    std::optional<Op> error_of;       // or only those of this kind
     std::uint64_t append_offset = 0;  // where the next append goes
     std::byte pattern{0xd5};          // what reads return
     std::vector<std::byte> received;  // data of the last write or append
@@ -89,7 +90,8 @@ class FakeZonedNode final : public BlockNode {
     Task<Result<void>> do_submit(Request& request) override {
         seen.push_back({request.op, request.range, request.fua, request.segments.size()});
         while (holds) co_await held.wait();
-        if (error) co_return std::unexpected(*error);
+        const bool fails = !error_of || *error_of == request.op;
+        if (error && fails) co_return std::unexpected(*error);
         if (request.op == Op::read) fill(request.segments, {0, request.range.length}, pattern);
         if (request.op == Op::write || request.op == Op::append) receive(request);
         if (request.op == Op::append) request.append_offset = append_offset;
