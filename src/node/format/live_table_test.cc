@@ -107,6 +107,60 @@ TEST_F(WrittenLiveTable, space_of_a_reset_is_freed_only_after_its_word_is_writte
     EXPECT_EQ(std::prev(discard)->range, (ByteRange{layout_.live_table_offset, 4096}));
 }
 
+/// Its old word is still in the storage: were it written to now, a daemon's death would leave that
+/// word over new bytes.
+TEST_F(WrittenLiveTable, zone_takes_no_writes_until_the_word_of_its_reset_is_written) {
+    start(Op::write, kZone, 8192, 1);
+    settle();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    hold_table();
+    Pending& reset = start(zone_request(Op::zone_reset, kZone));
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    below_->release(0);  // the commit page
+    settle();
+    ASSERT_EQ(below_->held_range(0).offset, layout_.live_table_offset);
+    below_->release(0, Errc::io);
+    settle();
+    EXPECT_EQ(reset.error, Errc::io);
+    below_->forget();
+    Pending& write = start(Op::write, kZone, 4096, 2);
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    EXPECT_EQ(below_->held_range(0).offset, layout_.live_table_offset);
+    below_->hold_nothing();
+    below_->release(0, Errc::io);
+    settle();
+    EXPECT_EQ(write.error, Errc::io);
+    EXPECT_EQ(byte_at(kZone), 0);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 8192U);
+    EXPECT_EQ(byte_at(kZone), 1);
+}
+
+TEST_F(WrittenLiveTable, space_of_a_reset_that_was_settled_later_is_freed) {
+    start(Op::write, kZone, 8192, 1);
+    settle();
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    hold_table();
+    Pending& reset = start(zone_request(Op::zone_reset, kZone));
+    settle();
+    below_->release(0);
+    settle();
+    below_->release(0, Errc::io);
+    settle();
+    EXPECT_EQ(reset.error, Errc::io);
+    below_->hold_nothing();
+    below_->forget();
+    EXPECT_EQ(now(zone_request(Op::zone_reset, kZone)), std::nullopt);
+    const std::vector<HeldNode::Seen>& seen = below_->seen();
+    EXPECT_EQ(std::ranges::count(seen, Op::discard, &HeldNode::Seen::op), 1);
+    start(Op::write, kZone, 4096, 2);
+    settle();
+    EXPECT_EQ(byte_at(kZone), 2);
+}
+
 /// What is committed after a power loss must not be more than what outlived the daemon, or an open
 /// could not tell a live table that lost data from one that was a moment behind.
 TEST_F(WrittenLiveTable, word_is_written_before_it_is_committed) {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -111,7 +112,10 @@ class ZonedNode final : public TranslatingNode {
     [[nodiscard]] Task<Result<void>> reset_all();
     [[nodiscard]] Task<Result<void>> reset_batch(std::span<const ZoneIndex> zones);
     [[nodiscard]] Task<Result<void>> reset_locked(std::span<const ZoneIndex> zones);
+    [[nodiscard]] Task<Result<void>> settle_reset(ZoneIndex zone);
+    [[nodiscard]] Task<Result<void>> settle_reset_locked(ZoneIndex zone);
     [[nodiscard]] Task<void> reclaim(ZoneIndex zone);
+    [[nodiscard]] Task<void> wipe_lost_writes();
 
     void set_node_info(bool read_only);
     void close_surplus();
@@ -123,6 +127,9 @@ class ZonedNode final : public TranslatingNode {
     ZoneLocks locks_;
     bool read_only_ = false;
     std::optional<ZoneIndex> being_committed_;  ///< its word is in the live table already
+    /// Zones whose reset is committed, while the live table in the storage still has their old
+    /// words: they take no writes, or the old words would stand over new bytes.
+    std::unordered_set<std::uint32_t> unsettled_resets_;
     /// Writers that wait for a zone to recover from a failed write.
     std::unordered_map<std::uint32_t, WaitQueue> recovering_;
 };
@@ -178,6 +185,8 @@ Task<Outcome<void>> ZonedNode::start(bool read_only) {
     table_.set_observer(changed, this);
     store_->set_commit_observer(committed, this);
     for (const ZoneIndex zone : to_reclaim) co_await reclaim(zone);
+    const bool may_get_holes = geometry().model == ZoneModel::host_aware;
+    if (may_get_holes && store_->recovery() != zoned::Recovery::clean) co_await wipe_lost_writes();
     co_return Outcome<void>{};
 }
 
@@ -331,7 +340,12 @@ Task<Result<void>> ZonedNode::append(Request& request) {
 Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoSegments segments) {
     const ZoneIndex zone = placement.zone;
     const std::uint64_t length = total_length(segments);
-    const ZoneLocks::Guard guard = co_await locks_.shared(zone);
+    ZoneLocks::Guard guard = co_await locks_.shared(zone);
+    while (!unsettled_resets_.empty() && unsettled_resets_.contains(to_number(zone))) {
+        guard.release();
+        co_await ok(settle_reset(zone));
+        guard = co_await locks_.shared(zone);
+    }
     while (true) {
         while (table_.is_recovering(zone)) co_await wait_until_recovered(zone);
         PendingWrite pending(placement.record);
@@ -398,6 +412,7 @@ Task<Result<void>> ZonedNode::report(Request& request) {
 Task<Result<void>> ZonedNode::act(ZoneAction action, ZoneIndex zone) {
     const ZoneLocks::Guard guard = co_await locks_.exclusive(zone);
     const std::optional<ZoneRecord> record = co_await ok(table_.check(action, zone));
+    if (action == ZoneAction::reset) co_await ok(settle_reset_locked(zone));
     if (!record) {
         // As the action wants it, but perhaps no commit covers that yet: writes filled the zone, or
         // another action failed halfway.
@@ -418,6 +433,8 @@ Task<Result<void>> ZonedNode::act(ZoneAction action, ZoneIndex zone) {
 
 /// In batches of zones that share one commit, in rising order as everybody locks them.
 Task<Result<void>> ZonedNode::reset_all() {
+    const std::vector<std::uint32_t> unsettled(unsettled_resets_.begin(), unsettled_resets_.end());
+    for (const std::uint32_t zone : unsettled) co_await ok(settle_reset(ZoneIndex(zone)));
     const std::vector<ZoneIndex> zones = table_.zones_to_reset();
     if (zones.empty() && !store_->is_committed()) co_return co_await store_->flush();
     std::span<const ZoneIndex> left = zones;
@@ -452,10 +469,29 @@ Task<Result<void>> ZonedNode::reset_locked(std::span<const ZoneIndex> zones) {
         changes.push_back({.zone = zone, .word = {.record = kEmpty, .reclaim_pending = had_data}});
     }
     co_await ok(store_->commit(changes));
-    if (store_->has_unpublished()) co_await ok(store_->publish());
+    if (store_->has_unpublished()) {
+        for (const ZoneIndex zone : zones) unsettled_resets_.insert(to_number(zone));
+        co_await ok(store_->publish());
+        for (const ZoneIndex zone : zones) unsettled_resets_.erase(to_number(zone));
+    }
     for (const ZonedStore::Change& change : changes) {
         if (change.word.reclaim_pending) co_await reclaim(change.zone);
     }
+    co_return Result<void>{};
+}
+
+/// Ends a reset whose word could not be published when it was committed, if the zone has one.
+Task<Result<void>> ZonedNode::settle_reset(ZoneIndex zone) {
+    const ZoneLocks::Guard guard = co_await locks_.exclusive(zone);
+    co_return co_await settle_reset_locked(zone);
+}
+
+Task<Result<void>> ZonedNode::settle_reset_locked(ZoneIndex zone) {
+    if (!unsettled_resets_.contains(to_number(zone))) co_return Result<void>{};
+    co_await ok(store_->publish());
+    unsettled_resets_.erase(to_number(zone));
+    const Word word = co_await ok(store_->word(zone));
+    if (word.reclaim_pending) co_await reclaim(zone);
     co_return Result<void>{};
 }
 
@@ -478,6 +514,27 @@ Task<void> ZonedNode::reclaim(ZoneIndex zone) {
         co_return;
     }
     store_->put(zone, {.record = table_.record_of(zone)});
+}
+
+/// After a crash there may be bytes of lost writes beyond a zone's data. They read as zeroes, and
+/// must go on doing so when a later write to a sequential-write-preferred zone leaves a hole over
+/// them.
+Task<void> ZonedNode::wipe_lost_writes() {
+    for (std::uint32_t number = 0; number < geometry().zone_count(); ++number) {
+        const ZoneIndex zone{number};
+        if (geometry().type_of(zone) != ZoneType::sequential_preferred) continue;
+        const ZoneRecord record = table_.record_of(zone);
+        const std::uint64_t capacity = geometry().capacity_of(zone);
+        if (is_worn_out(record.state) || record.data_end == capacity) continue;
+        const ByteRange beyond = {geometry().start_of(zone) + record.data_end,
+                                  capacity - record.data_end};
+        Request request = range_request(Op::write_zeroes, on_child(beyond));
+        const Result<void> wiped = co_await child().submit(request);
+        if (wiped) continue;
+        spdlog::warn("'{}': cannot wipe what a crash left beyond the data of zone {}: {}",
+                     describe(), number, zbdkit::describe(wiped.error()));
+        table_.degrade(zone, ZoneState::read_only);
+    }
 }
 
 Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,

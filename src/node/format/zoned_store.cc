@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/assert.h"
+#include "base/log.h"
 #include "base/text.h"
 
 namespace zbdkit::zoned {
@@ -154,6 +155,15 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
         take_dirty_pages();  // what differs from the commit pages stays in the copy
         co_return Outcome<void>{};
     }
+    if (superblock_.condition == Condition::in_use && superblock_.boot_id == Uuid{}) {
+        const Result<void> rewritten = co_await rewrite_commit_pages();
+        if (!rewritten) {
+            co_return failure(fmt::format("cannot write the zone states of '{}' once more after a "
+                                          "failed sync",
+                                          child_.describe()),
+                              rewritten.error());
+        }
+    }
     // Before the image says that its live table counts, that is as it should be.
     if (live_.has_unpublished()) {
         const Result<void> published = co_await live_.publish();
@@ -182,7 +192,8 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
     const ZoneGeometry& geometry = superblock_.geometry;
     std::vector<std::uint64_t> words(geometry.zone_count());
     pages_.resize(layout_.page_count);
-    AlignedBuffer buffer(std::size_t{kPagesPerRead} * kSlots * kPageSize);
+    AlignedBuffer buffer(std::size_t{std::min(kPagesPerRead, layout_.page_count)} * kSlots *
+                         kPageSize);
     for (std::uint32_t first = 0; first < layout_.page_count; first += kPagesPerRead) {
         const std::uint32_t count = std::min(kPagesPerRead, layout_.page_count - first);
         const MutableBytes chunk = buffer.bytes().first(std::size_t{count} * kSlots * kPageSize);
@@ -278,6 +289,18 @@ Outcome<void> ZonedStore::adopt(const std::vector<std::uint64_t>& committed) {
     return {};
 }
 
+/// After a failed sync the newer slots may be in the host's cache alone, and the host thinks that
+/// it wrote them. They must be durable before the older ones, which are, are written over.
+Task<Result<void>> ZonedStore::rewrite_commit_pages() {
+    AlignedBuffer buffer(kPageSize);
+    for (std::uint32_t page = 0; page < layout_.page_count; ++page) {
+        const std::uint64_t offset = layout_.slot_offset(page, pages_.at(page).slot);
+        co_await ok(read_bytes(child_, offset, buffer.bytes()));
+        co_await ok(write_bytes(child_, offset, buffer.bytes()));
+    }
+    co_return co_await sync_child();
+}
+
 Task<Outcome<void>> ZonedStore::write_superblock() {
     ++superblock_.sequence;
     AlignedBuffer buffer(kPageSize);
@@ -361,8 +384,27 @@ AlignedBuffer ZonedStore::images_of(std::span<const std::uint32_t> pages,
 Task<Result<void>> ZonedStore::sync_child() {
     Request request = flush_request();
     const Result<void> result = co_await child_.submit(request);
-    if (!result) sync_failed_ = true;
+    if (!result && !std::exchange(sync_failed_, true)) co_await distrust();
     co_return result;
+}
+
+/// What the host could not write it may drop, while this daemon and its live table go on. So the
+/// next open, also in this boot, is to find the image as after a power loss: in use by no boot.
+/// Need not be durable, after another boot that is what it finds anyway; so the copy that counts,
+/// which is durable, is left alone.
+Task<void> ZonedStore::distrust() {
+    Superblock superblock = superblock_;
+    superblock.condition = Condition::in_use;
+    superblock.boot_id = {};
+    ++superblock.sequence;
+    AlignedBuffer buffer(kPageSize);
+    std::ranges::copy(encode_superblock(superblock), buffer.bytes().begin());
+    const std::uint64_t other = kCopies.at(1U - newest_copy_);
+    const Result<void> written = co_await write_bytes(child_, other, buffer.bytes());
+    if (!written) {
+        spdlog::error("'{}': a sync failed, and the superblock cannot be told so: {}",
+                      child_.describe(), zbdkit::describe(written.error()));
+    }
 }
 
 Task<Result<void>> ZonedStore::run_round() {

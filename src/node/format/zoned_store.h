@@ -73,7 +73,7 @@ class ZonedStore {
 
     /// Makes everything durable that was completed before the call: data, and the words over it.
     /// Errors: what the child says; after a failed sync every later call fails too, because the
-    /// host may have dropped what it could not write.
+    /// host may have dropped what it could not write, and the next open counts the commit pages.
     [[nodiscard]] Task<Result<void>> flush();
 
     struct Change {
@@ -120,6 +120,8 @@ class ZonedStore {
     [[nodiscard]] AlignedBuffer images_of(std::span<const std::uint32_t> pages,
                                           std::span<const Change> changes) const;
     [[nodiscard]] Task<Result<void>> sync_child();
+    [[nodiscard]] Task<void> distrust();
+    [[nodiscard]] Task<Result<void>> rewrite_commit_pages();
 
     BlockNode& child_;
     Superblock superblock_;
