@@ -26,7 +26,7 @@ constexpr std::chrono::seconds kPatience(30);
 constexpr int kPatienceMs = 30'000;
 constexpr std::uint64_t kFeatures = TestGuest::kZoned | TestGuest::kProtocol |
                                     TestGuest::kVersion1 | TestGuest::kEventIdx |
-                                    blk_feature::kFlush;
+                                    blk_feature::kFlush | blk_feature::kConfigWce;
 
 /// A daemon that has just been started needs a moment to listen. A killed one leaves its socket,
 /// and for a moment the kernel may still take connections there, until it has undone the io_uring
@@ -53,9 +53,10 @@ void give_up(const std::string& why) {
     std::_Exit(2);
 }
 
-DiskClient::DiskClient(const std::string& socket_path)
+DiskClient::DiskClient(const std::string& socket_path, const Options& options)
     : guest_(connect(socket_path)), slot_of_(kRingSize) {
-    start_ring();
+    start_ring(options);
+    if (options.write_through) switch_write_cache_off();
     for (std::uint32_t i = 0; i < kDepth; ++i) {
         slots_.push_back({.header = guest_->memory.allocate(sizeof(BlkHeader)),
                           .data = guest_->memory.allocate(kLongestData, 4096),
@@ -65,10 +66,19 @@ DiskClient::DiskClient(const std::string& socket_path)
     read_layout();
 }
 
-void DiskClient::start_ring() {
-    guest_->negotiate(kFeatures);
+void DiskClient::start_ring(const Options& options) {
+    guest_->negotiate(kFeatures | (options.packed ? TestGuest::kPacked : 0));
     guest_->share_memory();
     guest_->start_queue(0, test::SetupOrder::qemu, kRingSize);
+}
+
+/// [virtio 1.3, 5.2.5.2: writeback; vhost-user: VHOST_USER_SET_CONFIG, flags 0 is a driver's write]
+void DiskClient::switch_write_cache_off() {
+    constexpr std::array<std::byte, 1> kOff = {std::byte{0}};
+    test::Payload change;
+    change.u32(offsetof(BlkConfig, writeback)).u32(kOff.size()).u32(0).add(kOff);
+    guest_->front_end.send(test::request::kSetConfig, change);
+    if (read_config().writeback != 0) give_up("the write cache cannot be switched off");
 }
 
 BlkConfig DiskClient::read_config() {

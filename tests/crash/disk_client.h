@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A front end for a disk that a daemon serves: requests go through a split ring, and answers come
+// A front end for a disk that a daemon serves: requests go through one ring, and answers come
 // back in the order in which the disk gave them (with several rings there would be none). It is
 // what a VMM is, as far as a crash test needs one, and it is still there when the daemon is not.
 // One thread. A daemon that fails it ends the program.
@@ -41,8 +41,14 @@ class DiskClient {
     /// The longest data and the longest reply of one request, in bytes.
     static constexpr std::uint32_t kLongestData = 64 * 1024;
 
+    /// How the driver in the guest is.
+    struct Options {
+        bool packed = false;         ///< the ring is a packed one, else a split one
+        bool write_through = false;  ///< it switches the write cache off
+    };
+
     /// Connects, as soon as somebody serves the socket, and negotiates.
-    explicit DiskClient(const std::string& socket_path);
+    DiskClient(const std::string& socket_path, const Options& options);
 
     /// The disk's layout, from its configuration space and a report.
     [[nodiscard]] const ZoneGeometry& geometry() const { return geometry_; }
@@ -75,7 +81,8 @@ class DiskClient {
     };
 
     [[nodiscard]] test::RingDriver& driver() { return *guest_->queues[0].driver; }
-    void start_ring();
+    void start_ring(const Options& options);
+    void switch_write_cache_off();
     void read_layout();
     [[nodiscard]] BlkConfig read_config();
     void await_event(Clock::time_point deadline);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/crash/kill_test.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -14,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/unique_fd.h"
 #include "node/format/zoned_header.h"
 #include "tests/crash/disk_client.h"
 
@@ -32,11 +35,12 @@ std::vector<std::string> random_layout(sim::Random& random) {
     const std::uint64_t size_kib = random.between(8, 24) * zone_kib + random.below(2) * 64;
     const std::uint64_t max_active = random.coin() ? random.between(4, 8) : 0;
     const std::uint64_t max_open = random.coin() ? random.between(2, 4) : 0;
+    const std::string mode = random.one_in(3) ? "host-aware" : "host-managed";
     return {fmt::format("{}K", size_kib), "--any-guest", "-o",
-            fmt::format("block_size=512,zone.size={}K,zone.capacity={}K,"
+            fmt::format("block_size=512,zone.mode={},zone.size={}K,zone.capacity={}K,"
                         "zone.conventional_zones={},zone.max_active_zones={},"
                         "zone.max_open_zones={},zone.max_append_bytes=32K",
-                        zone_kib, capacity_kib, random.below(3), max_active, max_open)};
+                        mode, zone_kib, capacity_kib, random.below(3), max_active, max_open)};
 }
 
 /// Makes an image look as if another boot of the host had used it, so that what was completed and
@@ -86,6 +90,13 @@ void KillTest::report_and_end(void* context, const std::string& text) {
     std::_Exit(1);
 }
 
+std::string KillTest::why_not() const {
+    if (!options_.direct) return "";
+    const UniqueFd file(::open(image_.c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644));
+    if (file || errno != EINVAL) return "";
+    return "the file system of " + image_ + " has no O_DIRECT";
+}
+
 void KillTest::run() {
     make_image();
     start_and_judge();
@@ -106,10 +117,12 @@ void KillTest::run() {
     live_and_stop();
     run_to_end({options_.zbdkit, "check", image_}, log_);
     fmt::print(
-        "seed {}: {} kills, {} of them while starting, {} clean stops, {} answers, "
-        "{} units compared, no violation\n",
-        options_.seed, options_.kills, kills_while_starting_, stops_, answers_,
-        ledger_->truth().units_judged());
+        "seed {}: {} disk, {} kills, {} of them while starting, {} clean stops, {} lives, {} "
+        "packed, {} write-through, {} answers, {} resets of all zones, {} units compared, no "
+        "violation\n",
+        options_.seed, zone_model_name(ledger_->truth().geometry().model), options_.kills,
+        kills_while_starting_, stops_, lives_, packed_lives_, write_through_lives_, answers_,
+        resets_of_all_, ledger_->truth().units_judged());
 }
 
 void KillTest::make_image() {
@@ -124,12 +137,24 @@ void KillTest::make_image() {
 
 void KillTest::start_and_judge() {
     daemon_.start();
-    client_ = std::make_unique<DiskClient>(socket_);
+    const DiskClient::Options driver = {.packed = random_.coin(),
+                                        .write_through = random_.one_in(3)};
+    client_ = std::make_unique<DiskClient>(socket_, driver);
+    ++lives_;
+    if (driver.packed) ++packed_lives_;
+    if (driver.write_through) ++write_through_lives_;
     if (ledger_ == nullptr) {
         ledger_ = std::make_unique<Ledger>(client_->geometry());
         ledger_->truth().set_complaint(report_and_end, this);
     }
     judge_all(*client_, *ledger_);
+    ledger_->begin_life(driver.write_through);
+    [[maybe_unused]] const auto not_needed = ledger_->take_events();
+}
+
+void KillTest::count(const Load& load) {
+    answers_ += load.answers();
+    resets_of_all_ += load.resets_of_all();
 }
 
 void KillTest::live_and_die() {
@@ -139,8 +164,8 @@ void KillTest::live_and_die() {
     while (Clock::now() < end) load.turn(1);
     daemon_.kill();
     load.take_last_words();
-    answers_ += load.answers();
-    ledger_->truth().crash(sim::Crash::daemon_death, false);
+    count(load);
+    ledger_->die();
 }
 
 void KillTest::live_and_stop() {
@@ -149,7 +174,7 @@ void KillTest::live_and_stop() {
     while (Clock::now() < end) load.turn(1);
     load.drain();
     daemon_.stop();
-    answers_ += load.answers();
+    count(load);
     ++stops_;
     ledger_->truth().crash(sim::Crash::none, true);
 }
@@ -159,7 +184,7 @@ void KillTest::die_while_starting() {
     std::this_thread::sleep_for(std::chrono::microseconds(random_.below(kLongestStartUs)));
     daemon_.kill();
     ++kills_while_starting_;
-    ledger_->truth().crash(sim::Crash::daemon_death, false);
+    ledger_->die();
 }
 
 void KillTest::lose_something() {

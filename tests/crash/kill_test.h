@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A daemon on a real file is killed with SIGKILL at any moment, under load or while it starts, and
 // started again, time after time; some lives end well instead. After each, every zone is judged by
-// line 4 of the crash contract: what was completed is there, and zones are as they were.
+// line 4 of the crash contract: what was completed is there, and zones are as they were. Chance
+// chooses the disk, which may be a host-aware one, and for each life a split or a packed ring, and
+// whether the driver switches the write cache off.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +31,8 @@ class KillTest {
 
     explicit KillTest(const Options& options);
 
+    /// @return why the test cannot be done where the image would be, or ""
+    [[nodiscard]] std::string why_not() const;
     void run();
 
   private:
@@ -39,6 +43,7 @@ class KillTest {
     void start_and_judge();
     void live_and_die();
     void live_and_stop();
+    void count(const Load& load);
     void die_while_starting();
     void lose_something();
 
@@ -51,9 +56,14 @@ class KillTest {
     Daemon daemon_;
     std::unique_ptr<Ledger> ledger_;  ///< made when the first client knows the layout
     std::unique_ptr<DiskClient> client_;
+    // What was met.
     std::uint64_t answers_ = 0;
+    std::uint64_t resets_of_all_ = 0;
     std::uint64_t stops_ = 0;
     std::uint64_t kills_while_starting_ = 0;
+    std::uint64_t lives_ = 0;
+    std::uint64_t packed_lives_ = 0;
+    std::uint64_t write_through_lives_ = 0;
 };
 
 }  // namespace zbdkit::crash

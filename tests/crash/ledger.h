@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// The ledger of a load: every request that changes a disk, when it began and how it ended, and
-// what the disk owes therefore (sim::Truth). It can be written to a file as the load goes on, and
-// read back to judge the disk by its state at some moment:
+// The ledger of a load: every request that changes a disk, when it began and how it ended, the
+// daemon's deaths and what was there after each, and what the disk owes therefore (sim::Truth). It
+// can be written to a file as the load goes on, and read back to judge the disk by its state at
+// some moment:
 //
 //   ledger  = record*                                   little-endian
 //   record  = magic:u64 sequence:u64 count:u64 event{count} zeroes        4096 bytes
-//   event   = at:u64 request:u32 zone:u32 units:u32 kind:u8 end:u8 status:u8 zero:u8
+//   event   = at:u64 request:u32 zone:u32 units:u32 type:u8 kind:u8 status:u8 zero:u8
+//   life    = holds* shown for each zone, judged, (begin | end)*, death
 //
 // The load writes one record in each turn of its loop and waits for it, so all that begins in
 // record n + 1 begins after record n is on the medium, and all that ended in record n did so
@@ -15,6 +17,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <variant>
@@ -26,7 +29,25 @@
 
 namespace zbdkit::crash {
 
-enum class RequestKind : std::uint8_t { write, append, open, close, finish, reset, flush };
+enum class RequestKind : std::uint8_t {
+    write,
+    append,
+    open,
+    close,
+    finish,
+    reset,
+    reset_all,
+    flush
+};
+
+enum class EventType : std::uint8_t {
+    begin,   ///< of a request
+    end,     ///< of a request
+    death,   ///< of the daemon
+    holds,   ///< a zone, from unit `at` on: write `request` from its unit `units` on; 0 is zeroes
+    shown,   ///< a zone, whose holds come before: pointer at byte `at` of the disk, state `units`
+    judged,  ///< all zones were shown; the life begins, without a write cache if `units` is 1
+};
 
 struct Event {
     static constexpr std::uint64_t kNowhere = ~std::uint64_t{0};
@@ -36,12 +57,12 @@ struct Event {
     std::uint32_t request = 0;
     std::uint32_t zone = 0;
     std::uint32_t units = 0;
+    EventType type = EventType::begin;
     RequestKind kind = RequestKind::write;
-    bool is_end = false;
     BlkStatus status = BlkStatus::ok;  ///< of an end
 };
 
-/// What a request is. The zone of a flush is 0.
+/// What a request is. The zone of a flush and of a reset of all zones is 0.
 struct Intent {
     RequestKind kind = RequestKind::write;
     std::uint32_t zone = 0;
@@ -65,15 +86,16 @@ class Ledger {
     /// Does again what a ledger says.
     void replay(const Event& event);
 
+    /// The daemon was killed.
+    void die();
+    /// Judges a zone after a restart. @param data  all of its capacity
+    void judge(std::uint32_t zone, const ZoneDescriptor& shown, ConstBytes data);
+    /// All zones have been judged: what was on its way will not end any more, and a life begins.
+    void begin_life(bool write_through);
+
     /// The bytes that a write or append in flight carries.
     [[nodiscard]] std::vector<std::byte> bytes_of(std::uint32_t request) const;
     [[nodiscard]] sim::Truth& truth() { return truth_; }
-    /// After a crash has been judged: what was on its way will not end any more, and what
-    /// happened before is of no interest.
-    void forget() {
-        flying_.clear();
-        events_.clear();
-    }
     /// What happened since this was asked last.
     [[nodiscard]] std::vector<Event> take_events() { return std::exchange(events_, {}); }
 
@@ -86,8 +108,13 @@ class Ledger {
 
     [[nodiscard]] std::uint64_t placed_at(const sim::WriteTicket& ticket,
                                           const Ending& ending) const;
+    void end_ticket(const Flying& flying, const Ending& ending);
+    void replay_begin(const Event& event);
+    void replay_shown(const Event& event);
 
     sim::Truth truth_;
+    bool write_through_ = false;  ///< of this life
+    std::vector<Event> holds_;    ///< of the zone that a ledger shows next
     std::map<std::uint32_t, Flying> flying_;
     std::uint32_t next_request_ = 1;
     std::vector<Event> events_;
@@ -101,13 +128,15 @@ class LedgerFile {
     static constexpr std::size_t kMostEvents = 168;
 
     explicit LedgerFile(const std::string& path);
-    /// Writes a record and waits for it. @param events  at most kMostEvents
-    void add(const std::vector<Event>& events);
+    /// Writes the events, as one record if they fit into it, and waits until they are there.
+    void add(std::span<const Event> events);
 
     /// All records of a file, each with its events.
     [[nodiscard]] static std::vector<std::vector<Event>> read(const std::string& path);
 
   private:
+    void add_record(std::span<const Event> events);
+
     UniqueFd file_;
     std::uint64_t sequence_ = 0;
 };

@@ -23,6 +23,7 @@ BlkRequestType type_of(RequestKind kind) {
         case RequestKind::close: return BlkRequestType::zone_close;
         case RequestKind::finish: return BlkRequestType::zone_finish;
         case RequestKind::reset: return BlkRequestType::zone_reset;
+        case RequestKind::reset_all: return BlkRequestType::zone_reset_all;
         case RequestKind::flush: break;
     }
     return BlkRequestType::flush;
@@ -52,11 +53,9 @@ void judge_all(DiskClient& client, Ledger& ledger) {
         zones.push_back(client.report(zone));
         const ByteRange range{truth.geometry().start_of(ZoneIndex(zone)),
                               truth.capacity_units(zone) * kUnit};
-        truth.judge_after_restart(zone, zones.back(), read_zone(client, range));
+        ledger.judge(zone, zones.back(), read_zone(client, range));
     }
-    truth.restarted();
     truth.check_limits(zones);
-    ledger.forget();
 }
 
 // --- Beginning ----------------------------------------------------------------------------------
@@ -89,17 +88,23 @@ void Load::fill() {
 
 void Load::begin_one() {
     Truth& truth = ledger_.truth();
+    if (wants_reset_all_) return begin_reset_all();
     const auto zone = static_cast<std::uint32_t>(random_.below(truth.zone_count()));
     const std::uint64_t choice = random_.below(1000);
     if (choice < 30) return begin_report();
     if (choice < 60) return begin({.kind = RequestKind::flush});
+    if (choice < 61) return begin_reset_all();
     if (resetting_.contains(zone)) return;
-    // A read beside a write to the same bytes may get a mixture, so conventional zones are only
-    // read after crashes. Bytes of other zones are not there before they are all written.
-    if (truth.is_conventional(zone)) return begin_write(zone);
-    if (choice < 200) return begin_read(zone);
-    if (choice < 600) return begin_append(zone);
-    if (choice < 900) return begin_write(zone);
+    if (truth.is_conventional(zone)) return begin_write_anywhere(zone);
+    // A read beside a write to the same bytes may get a mixture, so zones that are written anywhere
+    // are only read after crashes. Bytes of others are not there before they are all written.
+    if (truth.takes_writes_anywhere(zone)) {
+        if (choice < 900) return begin_write_anywhere(zone);
+    } else {
+        if (choice < 200) return begin_read(zone);
+        if (choice < 600) return begin_append(zone);
+        if (choice < 900) return begin_write(zone);
+    }
     if (choice < 920) return begin_action(RequestKind::open, zone);
     if (choice < 940) return begin_action(RequestKind::close, zone);
     if (choice < 950) return begin_action(RequestKind::finish, zone);
@@ -112,8 +117,11 @@ void Load::begin(const Intent& intent) {
     DiskRequest wire{.type = type_of(intent.kind),
                      .offset = byte_of(intent.zone, intent.at == Event::kNowhere ? 0 : intent.at)};
     if (appends || intent.kind == RequestKind::write) wire.data = ledger_.bytes_of(request);
-    flying_[client_.submit(wire)] = FlyingChange{
-        .request = request, .zone = intent.zone, .is_reset = intent.kind == RequestKind::reset};
+    flying_[client_.submit(wire)] =
+        FlyingChange{.request = request,
+                     .zone = intent.zone,
+                     .is_reset = intent.kind == RequestKind::reset,
+                     .is_reset_all = intent.kind == RequestKind::reset_all};
     ++flying_count_;
 }
 
@@ -130,21 +138,33 @@ std::uint64_t Load::byte_of(std::uint32_t zone, std::uint64_t unit) const {
 void Load::begin_write(std::uint32_t zone) {
     const Truth& truth = ledger_.truth();
     const std::uint64_t capacity = truth.capacity_units(zone);
-    std::uint64_t units = random_units(std::min(capacity, kLongestUnits));
-    std::uint64_t at = truth.likely_pointer(zone);
-    if (truth.is_conventional(zone)) {
-        const std::uint64_t step = truth.geometry().write_granularity / kUnit;
-        at = random_.below((capacity - units) / step + 1) * step;
-        if (truth.overlaps_flying(zone, at, units)) return;
-    } else if (at >= capacity) {
-        return;
-    } else {
-        units = std::min(units, capacity - at);
-    }
+    const std::uint64_t at = truth.likely_pointer(zone);
+    if (at >= capacity) return;
+    const std::uint64_t units =
+        std::min(random_units(std::min(capacity, kLongestUnits)), capacity - at);
     begin({.kind = RequestKind::write,
            .zone = zone,
            .units = static_cast<std::uint32_t>(units),
            .at = at});
+}
+
+void Load::begin_write_anywhere(std::uint32_t zone) {
+    const Truth& truth = ledger_.truth();
+    const std::uint64_t capacity = truth.capacity_units(zone);
+    const std::uint64_t step = truth.geometry().write_granularity / kUnit;
+    const std::uint64_t units = random_units(std::min(capacity, kLongestUnits));
+    const std::uint64_t at = random_.below((capacity - units) / step + 1) * step;
+    if (truth.overlaps_flying(zone, at, units)) return;
+    begin({.kind = RequestKind::write,
+           .zone = zone,
+           .units = static_cast<std::uint32_t>(units),
+           .at = at});
+}
+
+/// Nothing else is begun until it has ended.
+void Load::begin_reset_all() {
+    wants_reset_all_ = true;
+    if (flying_count_ == 0) begin({.kind = RequestKind::reset_all});
 }
 
 void Load::begin_append(std::uint32_t zone) {
@@ -202,6 +222,10 @@ void Load::end(const DiskAnswer& answer) {
 
 void Load::end_change(const FlyingChange& change, const DiskAnswer& answer) {
     if (change.is_reset) resetting_.erase(change.zone);
+    if (change.is_reset_all) {
+        wants_reset_all_ = false;
+        ++resets_of_all_;
+    }
     ledger_.end(change.request, {.status = answer.status, .appended_at = answer.appended_at});
 }
 

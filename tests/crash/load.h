@@ -4,7 +4,8 @@
 // every zone is.
 //
 // A zone is reset only when nothing of it is on its way, and nothing is begun in it before the
-// reset ended: so what the zone owes is always known exactly.
+// reset ended: so what the zone owes is always known exactly. For a reset of all zones the load
+// waits until that is so of each.
 #pragma once
 
 #include <array>
@@ -23,6 +24,7 @@ struct FlyingChange {
     std::uint32_t request = 0;
     std::uint32_t zone = 0;
     bool is_reset = false;
+    bool is_reset_all = false;
 };
 struct FlyingRead {
     sim::Snapshot before;
@@ -33,7 +35,8 @@ struct FlyingReport {
     sim::Snapshot before;
 };
 
-/// Judges every zone of a disk by the ledger, after Truth::crash(), and goes on from what is there.
+/// Judges every zone of a disk by the ledger, after Truth::crash(). Ledger::begin_life() goes on
+/// from what is there.
 void judge_all(DiskClient& client, Ledger& ledger);
 
 class Load {
@@ -50,6 +53,8 @@ class Load {
     void take_last_words();
 
     [[nodiscard]] std::uint64_t answers() const { return answers_; }
+    /// Resets of all zones that were answered.
+    [[nodiscard]] std::uint64_t resets_of_all() const { return resets_of_all_; }
 
   private:
     using Flying = std::variant<FlyingChange, FlyingRead, FlyingReport>;
@@ -57,7 +62,10 @@ class Load {
     void fill();
     void begin_one();
     void begin(const Intent& intent);
+    /// In a zone that takes writes in order, and one that takes them anywhere.
     void begin_write(std::uint32_t zone);
+    void begin_write_anywhere(std::uint32_t zone);
+    void begin_reset_all();
     void begin_append(std::uint32_t zone);
     void begin_action(RequestKind kind, std::uint32_t zone);
     void begin_read(std::uint32_t zone);
@@ -76,7 +84,10 @@ class Load {
     std::array<Flying, DiskClient::kDepth> flying_;  ///< by slot
     std::uint32_t flying_count_ = 0;
     std::set<std::uint32_t> resetting_;  ///< zones
+    /// A reset of all zones waits until nothing else is on its way, or is on its way.
+    bool wants_reset_all_ = false;
     std::uint64_t answers_ = 0;
+    std::uint64_t resets_of_all_ = 0;
 };
 
 }  // namespace zbdkit::crash

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // zbdkit-crash: real crashes, judged by the crash contract. docs/testing.md says what they prove.
 //   kill   kills daemons under load, on an image of its own, and looks at what is left
-//   load   drives a disk that a daemon serves, with a ledger on a file or block device
-//   judge  judges a disk, after a power loss, by such a ledger
-// Ends with 1 if the contract is broken, with 2 if the test could not be done.
+//   load   the same on a new image of its caller's, with a ledger on a file or block device; every
+//          other life is without a write cache
+//   judge  judges an image, after a power loss, by such a ledger
+// Ends with 1 if the contract is broken, with 2 if the test could not be done, with 77 if --direct
+// cannot be had where the image is.
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
@@ -11,13 +13,16 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "tests/crash/daemon.h"
 #include "tests/crash/disk_client.h"
 #include "tests/crash/kill_test.h"
 #include "tests/crash/ledger.h"
 #include "tests/crash/load.h"
+#include "tests/support/export/server_thread.h"
 #include "tests/support/seed.h"
 
 namespace {
@@ -25,13 +30,16 @@ namespace {
 using namespace zbdkit;         // NOLINT: a program
 using namespace zbdkit::crash;  // NOLINT
 
+constexpr int kSkipped = 77;
+
 struct Arguments {
     KillTest::Options kill;
-    std::string socket;
+    std::string zbdkit;
+    std::string image;
     std::string ledger;
     std::uint64_t seed = test::seed();
     std::uint64_t requests = 1000;
-    std::uint32_t depth = DiskClient::kDepth;
+    std::uint64_t lives = 4;
     std::uint64_t records = 0;
 };
 
@@ -41,20 +49,53 @@ struct Arguments {
     std::_Exit(1);
 }
 
-void run_load(const Arguments& arguments) {
-    DiskClient client(arguments.socket);
-    Ledger ledger(client.geometry());
-    ledger.truth().set_complaint(report_and_end, nullptr);
-    LedgerFile file(arguments.ledger);
-    sim::Random random(arguments.seed);
-    Load load(client, ledger, random, arguments.depth);
-    while (load.answers() < arguments.requests) {
+/// A daemon on the image of the arguments, with its socket in a folder of its own.
+struct Served {
+    explicit Served(const Arguments& arguments)
+        : daemon({.zbdkit = arguments.zbdkit,
+                  .image = arguments.image,
+                  .socket = socket,
+                  .log = folder.file("log")}) {}
+
+    test::TempFolder folder;
+    std::string socket = folder.file("disk.sock");
+    Daemon daemon;
+};
+
+/// Drives a daemon until so many requests were answered, and leaves the others on their way.
+void live(Load& load, std::uint64_t requests, Ledger& ledger, LedgerFile& file) {
+    while (load.answers() < requests) {
         load.turn(1000);
         file.add(ledger.take_events());
     }
-    load.drain();
-    file.add(ledger.take_events());
-    fmt::print("{} answers\n", load.answers());
+}
+
+void run_load(const Arguments& arguments) {
+    Served served(arguments);
+    sim::Random random(arguments.seed);
+    LedgerFile file(arguments.ledger);
+    std::optional<Ledger> ledger;
+    std::uint64_t answers = 0;
+    for (std::uint64_t life = 0; life < arguments.lives; ++life) {
+        const bool write_through = life % 2 == 1;
+        served.daemon.start();
+        DiskClient client(served.socket, {.packed = random.coin(), .write_through = write_through});
+        if (!ledger) {
+            ledger.emplace(client.geometry());
+            ledger->truth().set_complaint(report_and_end, nullptr);
+        }
+        judge_all(client, *ledger);
+        ledger->begin_life(write_through);
+        file.add(ledger->take_events());
+        Load load(client, *ledger, random, DiskClient::kDepth);
+        live(load, arguments.requests / arguments.lives, *ledger, file);
+        served.daemon.kill();
+        load.take_last_words();
+        ledger->die();
+        file.add(ledger->take_events());
+        answers += load.answers();
+    }
+    fmt::print("{} answers in {} lives\n", answers, arguments.lives);
 }
 
 /// Does again all that was done when the disk was cut off: the first `records` records, and
@@ -65,30 +106,38 @@ std::uint64_t replay(Ledger& ledger, const std::string& path, std::uint64_t reco
     std::uint64_t ended = 0;
     for (std::uint64_t i = 0; i < std::min<std::uint64_t>(records + 1, all.size()); ++i) {
         for (const Event& event : all[i]) {
-            if (i == records && event.is_end) continue;
+            if (i == records && event.type != EventType::begin) continue;
             ledger.replay(event);
-            if (event.is_end) ++ended;
+            if (event.type == EventType::end) ++ended;
         }
     }
     return ended;
 }
 
 void run_judge(const Arguments& arguments) {
-    DiskClient client(arguments.socket);
+    Served served(arguments);
+    served.daemon.start();
+    DiskClient client(served.socket, {});
     Ledger ledger(client.geometry());
     ledger.truth().set_complaint(report_and_end, nullptr);
     const std::uint64_t ended = replay(ledger, arguments.ledger, arguments.records);
     ledger.truth().crash(sim::Crash::power_loss, false);
     judge_all(client, ledger);
+    served.daemon.stop();
     fmt::print("{} answers judged, {} units compared, no violation\n", ended,
                ledger.truth().units_judged());
 }
 
-void run_kill(const Arguments& arguments) {
+int run_kill(const Arguments& arguments) {
     KillTest::Options options = arguments.kill;
     options.seed = arguments.seed;
     KillTest test(options);
+    if (const std::string reason = test.why_not(); !reason.empty()) {
+        fmt::print("skipped: {}\n", reason);
+        return kSkipped;
+    }
     test.run();
+    return 0;
 }
 
 }  // namespace
@@ -107,20 +156,23 @@ int main(int argc, char** argv) {
                      "lose something on purpose: old-image or other-boot; must be found")
         ->check(CLI::IsMember({"old-image", "other-boot"}));
     CLI::App* load = app.add_subcommand("load", "drive a disk and keep a ledger");
-    load->add_option("--socket", arguments.socket, "where a daemon serves a new image")->required();
+    load->add_option("--zbdkit", arguments.zbdkit, "the program")->required();
+    load->add_option("--image", arguments.image, "a new one")->required();
     load->add_option("--ledger", arguments.ledger, "a file or block device, overwritten")
         ->required();
-    load->add_option("--requests", arguments.requests, "to be answered (default 1000)");
-    load->add_option("--depth", arguments.depth, "requests at a time (default 32)")
-        ->check(CLI::Range(1U, DiskClient::kDepth));
+    load->add_option("--requests", arguments.requests,
+                     "to be answered, in all lives (default 1000)");
+    load->add_option("--lives", arguments.lives, "of the daemon, each ends by SIGKILL (default 4)")
+        ->check(CLI::PositiveNumber);
     load->add_option("--seed", arguments.seed, "of all choices");
     CLI::App* judge = app.add_subcommand("judge", "judge a disk by a ledger");
-    judge->add_option("--socket", arguments.socket, "where a daemon serves the image")->required();
+    judge->add_option("--zbdkit", arguments.zbdkit, "the program")->required();
+    judge->add_option("--image", arguments.image, "what the power loss left")->required();
     judge->add_option("--ledger", arguments.ledger, "that of the load")->required();
     judge->add_option("--records", arguments.records, "that were there when the power went")
         ->required();
     CLI11_PARSE(app, argc, argv);
-    if (kill->parsed()) run_kill(arguments);
+    if (kill->parsed()) return run_kill(arguments);
     if (load->parsed()) run_load(arguments);
     if (judge->parsed()) run_judge(arguments);
     return 0;

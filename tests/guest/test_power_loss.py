@@ -1,49 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Power loss under a real file system: the image is a file on ext4, xfs or btrfs in a guest, on a disk that logs every write. The disk is
-rebuilt as the power could have left it at some moment: all that was flushed is there, and of the rest whatever chance wants. Then a
-second guest (another boot) mounts it, and the image must keep the crash contract.
+"""Power loss under a real file system: a guest has an image on ext4, one on xfs and one on btrfs, each on a disk that logs every write. The
+disk is rebuilt as the power could have left it at some moment: all that was flushed is there, and of the rest whatever chance wants. Then
+a second guest (another boot) mounts it, and the image must keep the crash contract.
 
-What was owed at each moment is known exactly: the client of the first guest (tests/crash) keeps its ledger on a second partition of
-the same disk, so the log says which of its records were there when the power went.
+Before that the daemon is killed and started again, and every other of its lives is without a write cache. What was owed
+at each moment is known exactly: the client of the first guest (tests/crash) keeps its ledger on a second partition of the same disk, so
+the log says which of its records were there when the power went.
 
-ZBDKIT_POWER_CUTS is how many moments are tried for each file system (default 4), ZBDKIT_SEED chooses them.
+ZBDKIT_POWER_CUTS is how many moments are tried for each file system (default 4), ZBDKIT_SEED chooses them and the kernel.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import pathlib
 import random
 import struct
 import subprocess
-
-import pytest
+from collections.abc import Iterator
 
 from daemon import Daemon, program
-from guest import FileDisk
+from guest import KERNELS, FileDisk
 
 CUTS = int(os.environ.get("ZBDKIT_POWER_CUTS", "4"))
 SEED = int(os.environ.get("ZBDKIT_SEED", "0")) or random.randrange(1 << 32)
+# Of each file system's load, which the lives of its daemon share.
 REQUESTS = 2500
+LIVES = 3
 # Disks of a guest at a time.
 MOST_DISKS = 12
 
 MIB = 1 << 20
 SECTOR = 512
-DISK_SIZE = 512 * MIB
 # The file system is on the first partition, the ledger on the second.
-PARTITIONS = ((1 * MIB, 400 * MIB), (401 * MIB, 111 * MIB))
+PARTITIONS = ((1 * MIB, 400 * MIB), (401 * MIB, 16 * MIB))
+DISK_SIZE = 417 * MIB
 LEDGER = PARTITIONS[1][0]
 RECORD = 4096
 
 LAYOUT = "block_size=512,zone.size=256K,zone.capacity=240K,zone.conventional_zones=1,zone.max_open_zones=4,zone.max_active_zones=7,zone.max_append_bytes=32K"
 
-# What makes and mounts the file systems, and the kernel to try them with.
+# What makes the file systems.
 FILE_SYSTEMS = {
-    "ext4": ("7.2", "mkfs.ext4 -q -F"),
-    "xfs": ("6.12", "newer mkfs.xfs -q -f"),
-    "btrfs": ("7.2", "newer mkfs.btrfs -q -f"),
+    "ext4": "mkfs.ext4 -q -F",
+    "xfs": "newer mkfs.xfs -q -f",
+    "btrfs": "newer mkfs.btrfs -q -f",
 }
 
 
@@ -176,70 +180,109 @@ class Rebuilder:
 # --- the test ---------------------------------------------------------------------------------------------------------------
 
 
-def run_load(boot, folder: pathlib.Path, file_system: str) -> WriteLog:
-    """Drives an image on a file system in a guest. What the disk was told is in the log, the ledger in folder/ledger."""
-    kernel, mkfs = FILE_SYSTEMS[file_system]
-    disk, log = folder / "disk.raw", folder / "disk.log"
-    make_disk(disk)
-    with open(log, "wb") as file:
-        file.truncate(8 * DISK_SIZE)
-    options = f"driver=write_log,file.driver=file,file.filename={disk},log.driver=file,log.filename={log}"
-    with Daemon(f"--image-opts={options}") as daemon:
-        guest = boot(kernel=kernel, disks=[daemon.plain_disk()], tools=True)
-        guest.modprobe(file_system)
-        guest.sh(
-            f"""{mkfs} /dev/vda1 && mount -t {file_system} /dev/vda1 /mnt
-            {program()} create /mnt/disk.zbd 5M --any-guest -o {LAYOUT} && sync""",
-            timeout=60,
-        )
-        guest.sh(f"{program()} serve /mnt/disk.zbd --vhost-user /run/disk.sock >/run/serve.log 2>&1 &")
-        guest.sh(f"{crash_client()} load --socket /run/disk.sock --ledger /dev/vda2 --requests {REQUESTS} --seed {SEED}", timeout=120)
-        guest.kill()
-    with open(disk, "rb") as whole, open(folder / "ledger", "wb") as ledger:
-        whole.seek(LEDGER)
-        ledger.write(whole.read(PARTITIONS[1][1]))
-    return WriteLog(log)
+@dataclasses.dataclass
+class Cut:
+    """A disk as a power loss left it."""
+
+    file_system: str
+    disk: pathlib.Path
+    moment: int
+    # Records of the ledger that were there.
+    records: int
+
+    def __str__(self) -> str:
+        return f"{self.file_system}, cut after {self.moment} writes, {self.records} records"
 
 
-def judge(guest, file_system: str, index: int, records: int):
-    """What the checker says of a guest's disk; the file system and the image on it must be sound."""
-    partition = f"/dev/vd{chr(ord('a') + index)}1"
-    guest.sh(f"mount -t {file_system} {partition} /mnt && {program()} check /mnt/disk.zbd", timeout=60)
-    result = guest.run(
-        f"""{program()} serve /mnt/disk.zbd --vhost-user /run/disk.sock >/run/serve.log 2>&1 & daemon=$!
-        {crash_client()} judge --socket /run/disk.sock --ledger /exchange/ledger --records {records}
-        status=$?
-        kill $daemon && wait $daemon || cat /run/serve.log
-        exit $status""",
-        timeout=60,
+def ledger_of(folder: pathlib.Path) -> pathlib.Path:
+    return folder / "ledger"
+
+
+def load(guest, partition: str, file_system: str) -> None:
+    """Drives an image on a file system of its own."""
+    place = f"/{file_system}"
+    guest.sh(
+        f"""mkdir {place} && {FILE_SYSTEMS[file_system]} {partition}1 && mount -t {file_system} {partition}1 {place}
+        {program()} create {place}/disk.zbd 3M --any-guest -o {LAYOUT} && sync
+        {crash_client()} load --zbdkit {program()} --image {place}/disk.zbd --ledger {partition}2 \
+            --requests {REQUESTS} --lives {LIVES} --seed {SEED}""",
+        timeout=120,
     )
-    guest.sh("umount /mnt")
-    return result
 
 
-@pytest.mark.parametrize("file_system", FILE_SYSTEMS)
-def test_what_was_flushed_survives_and_nothing_stale_is_seen(boot, tmp_path, file_system):
+def run_loads(boot, kernel: str, folders: dict[str, pathlib.Path]) -> dict[str, WriteLog]:
+    """One guest with a disk for each file system. What a disk was told is in its log, the ledger in its folder."""
+    with contextlib.ExitStack() as daemons:
+        disks = []
+        for folder in folders.values():
+            disk, log = folder / "disk.raw", folder / "disk.log"
+            make_disk(disk)
+            with open(log, "wb") as file:
+                file.truncate(8 * DISK_SIZE)
+            options = f"driver=write_log,file.driver=file,file.filename={disk},log.driver=file,log.filename={log}"
+            disks.append(daemons.enter_context(Daemon(f"--image-opts={options}")).plain_disk())
+        guest = boot(kernel=kernel, disks=disks, tools=True)
+        guest.modprobe(*folders)
+        for letter, file_system in zip("abc", folders):
+            load(guest, f"/dev/vd{letter}", file_system)
+        guest.kill()
+    logs = {}
+    for file_system, folder in folders.items():
+        with open(folder / "disk.raw", "rb") as whole, open(ledger_of(folder), "wb") as ledger:
+            whole.seek(LEDGER)
+            ledger.write(whole.read(PARTITIONS[1][1]))
+        logs[file_system] = WriteLog(folder / "disk.log")
+    return logs
+
+
+def cuts_of(file_system: str, log: WriteLog, folder: pathlib.Path, chance: random.Random) -> Iterator[Cut]:
+    rebuilder = Rebuilder(log, folder, chance)
+    records = [number for number, entry in enumerate(log.entries) if entry.is_record()]
+    for moment in log.moments(chance, CUTS):
+        yield Cut(file_system, rebuilder.cut(moment), moment, sum(number < moment for number in records))
+
+
+def judge(guest, cut: Cut, index: int, records: int):
+    """What the judge says of a guest's disk, if the file system and the image on it are sound."""
+    partition = f"/dev/vd{chr(ord('a') + index)}1"
+    ledger = f"/exchange/{ledger_of(pathlib.Path(cut.file_system))}"
+    return guest.run(
+        f"""set -e
+        mount -t {cut.file_system} {partition} /mnt
+        {program()} check /mnt/disk.zbd >/run/check || {{ cat /run/check; exit 3; }}
+        status=0
+        {crash_client()} judge --zbdkit {program()} --image /mnt/disk.zbd --ledger {ledger} --records {records} || status=$?
+        umount /mnt
+        exit $status""",
+        timeout=120,
+    )
+
+
+def test_what_was_flushed_survives_and_nothing_stale_is_seen(boot, tmp_path):
     print(f"reproduce the choices with ZBDKIT_SEED={SEED}")
     chance = random.Random(SEED)
-    log = run_load(boot, tmp_path, file_system)
-    records = [number for number, entry in enumerate(log.entries) if entry.is_record()]
-    rebuilder = Rebuilder(log, tmp_path, chance)
-    moments = log.moments(chance, CUTS)
-    for first in range(0, CUTS, MOST_DISKS):
-        batch = moments[first : first + MOST_DISKS]
-        disks = [rebuilder.cut(moment) for moment in batch]
-        guest = boot(kernel=FILE_SYSTEMS[file_system][0], disks=[FileDisk(disk) for disk in disks], exchange=tmp_path)
-        guest.modprobe(file_system)
-        for index, moment in enumerate(batch):
-            there = sum(number < moment for number in records)
-            result = judge(guest, file_system, index, there)
-            print(f"{file_system}, cut after {moment} of {len(log.entries)} writes, {there} records: {result.output.strip()}")
-            assert result.ok, f"cut after {moment} of {len(log.entries)} writes: {result.output}"
+    kernel = chance.choice(KERNELS)
+    folders = {file_system: tmp_path / file_system for file_system in FILE_SYSTEMS}
+    for folder in folders.values():
+        folder.mkdir()
+    logs = run_loads(boot, kernel, folders)
+    cuts = itertools.chain.from_iterable(cuts_of(name, log, folders[name], chance) for name, log in logs.items())
+    is_first = True
+    while batch := list(itertools.islice(cuts, MOST_DISKS)):
+        guest = boot(kernel=kernel, disks=[FileDisk(cut.disk) for cut in batch], exchange=tmp_path)
+        guest.modprobe(*FILE_SYSTEMS)
+        for index, cut in enumerate(batch):
+            result = judge(guest, cut, index, cut.records)
+            print(f"{kernel}, {cut}: {result.output.strip()}")
+            assert result.ok, f"{cut}: {result.output}"
         # A disk of an earlier moment does not have what was flushed later: that the checker would say so must be seen.
-        if first == 0:
-            result = judge(guest, file_system, 0, len(records))
+        if is_first:
+            everything = sum(entry.is_record() for entry in logs[batch[0].file_system].entries)
+            result = judge(guest, batch[0], 0, everything)
             assert result.exit_code == 1 and "violation of the crash contract" in result.output
+        is_first = False
         guest.shutdown()
-        for disk in disks:
-            disk.unlink()
-    log.close()
+        for cut in batch:
+            cut.disk.unlink()
+    for log in logs.values():
+        log.close()

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Kills the daemon under load again and again and keeps a ledger of what it acknowledged: appends
 // to some zones, writes in order to others, resets, finishes, reads and flushes, many at a time
-// over one ring. After each kill a new daemon gets the inflight region. Then every request must
+// over two rings. Between rings there is no order, so a zone's writes in order keep to one. After
+// each kill a new daemon gets the inflight region. Then every request must
 // have been answered once, and what the ledger has of a zone must cover it from its start to its
 // write pointer: each piece once, with its data, and nothing in between that nobody was told of.
 //   inflight_test --zbdkit PROGRAM [--ring split|packed] [--kills N] [--seed N] [--write-through]
@@ -49,6 +50,7 @@ constexpr std::uint32_t kAppendZones = 10;  // the first; the others take writes
 constexpr std::uint32_t kMaxBlocks = 12;    // of one request
 constexpr std::uint32_t kDepth = 48;
 constexpr std::uint16_t kRingSize = 256;
+constexpr std::uint32_t kRingCount = 2;
 constexpr auto kPatience = std::chrono::seconds(30);
 constexpr std::uint64_t kFlushFeature = std::uint64_t{1} << 9;
 
@@ -143,10 +145,10 @@ struct Piece {
 };
 
 struct Zone {
-    std::vector<Piece> pieces;  ///< acknowledged
-    std::uint64_t issued = 0;   ///< bytes of them and of what is on its way
-    std::uint32_t in_flight = 0;
-    bool acts = false;  ///< a zone action is on its way: nothing else may be
+    std::vector<Piece> pieces;    ///< acknowledged
+    std::uint64_t issued = 0;     ///< bytes of them and of what is on its way
+    std::uint32_t in_flight = 0;  ///< but for flushes, which are of no zone
+    bool acts = false;            ///< a zone action is on its way: nothing else may be
     bool is_finished = false;
 };
 
@@ -158,6 +160,7 @@ struct Slot {
 };
 
 struct Flight {
+    std::uint32_t ring = 0;
     Slot slot;
     BlkRequestType type = BlkRequestType::flush;
     std::uint32_t zone = 0;
@@ -198,8 +201,11 @@ class Load {
     }
     /// Takes what came back.
     void collect() {
-        while (const auto used = ring().take_used()) {
-            const auto found = flights_.find(used->id);
+        for (std::uint32_t index = 0; index < kRingCount; ++index) collect_from(index);
+    }
+    void collect_from(std::uint32_t index) {
+        while (const auto used = ring(index).take_used()) {
+            const auto found = flights_.find({index, used->id});
             if (found == flights_.end()) die("an answer to a request that is not on its way");
             const Flight flight = found->second;
             flights_.erase(found);
@@ -217,21 +223,15 @@ class Load {
     [[nodiscard]] std::uint64_t below(std::uint64_t limit) { return random_() % limit; }
 
   private:
-    test::RingDriver& ring() { return *guest_.queues[0].driver; }
+    test::RingDriver& ring(std::uint32_t index) { return *guest_.queues[index].driver; }
 
     void fill_ring() {
         bool any = false;
         for (std::uint32_t tries = 0; tries < 2 * kDepth && !free_.empty(); ++tries) {
             if (issue()) any = true;
         }
-        if (any) publish();
-    }
-    void publish() {
-        ring().publish();
-        const std::uint64_t one = 1;
-        if (ring().take_kick() && ::write(guest_.queues[0].kick.get(), &one, sizeof one) != 8) {
-            die("kick");
-        }
+        if (!any) return;
+        for (std::uint32_t index = 0; index < kRingCount; ++index) guest_.kick(index);
     }
 
     /// @return false if the zone that chance chose has nothing to do now
@@ -287,12 +287,16 @@ class Load {
         const bool is_append = flight.type == BlkRequestType::zone_append;
         guest_.memory.at({flight.slot.tail, 16})[is_append ? 15 : 0] = std::byte{0xee};
         buffers.push_back({flight.slot.tail, is_append ? 16U : 1U, true});
-        const bool direct = ring().free_descriptors() > buffers.size() && below(2) == 0;
+        const bool is_in_order = flight.type == BlkRequestType::out;
+        flight.ring =
+            is_in_order ? flight.zone % kRingCount : static_cast<std::uint32_t>(below(kRingCount));
+        test::RingDriver& driver = ring(flight.ring);
+        const bool direct = driver.free_descriptors() > buffers.size() && below(2) == 0;
         const auto id =
-            ring().add(buffers, direct ? test::ChainForm::direct : test::ChainForm::indirect);
+            driver.add(buffers, direct ? test::ChainForm::direct : test::ChainForm::indirect);
         if (!id) die("the ring is full");
-        ++zones_[flight.zone].in_flight;
-        flights_[*id] = flight;
+        if (flight.type != BlkRequestType::flush) ++zones_[flight.zone].in_flight;
+        flights_[{flight.ring, *id}] = flight;
         return true;
     }
 
@@ -306,6 +310,7 @@ class Load {
                             static_cast<int>(flight.type), flight.piece.offset, flight.piece.length,
                             status));
         }
+        if (flight.type == BlkRequestType::flush) return;
         --zone.in_flight;
         Piece piece = flight.piece;
         if (is_append) piece.offset = load_le<std::uint64_t>(tail.data()) * kSectorSize;
@@ -325,7 +330,7 @@ class Load {
     std::mt19937_64 random_;
     std::vector<Zone> zones_;
     std::vector<Slot> free_;
-    std::map<std::uint16_t, Flight> flights_;  ///< by id of the chain
+    std::map<std::pair<std::uint32_t, std::uint16_t>, Flight> flights_;  ///< by ring and chain id
     std::uint64_t last_id_ = 0;
     std::uint64_t completed_ = 0;
     std::uint64_t checked_pieces_ = 0;
@@ -394,7 +399,8 @@ std::uint64_t wanted_features(const Arguments& arguments) {
 
 /// The canary: what the daemon noted of its writes is lost, which must be noticed.
 void forget_places(const TestGuest::Inflight& inflight) {
-    const std::vector<std::byte> nothing(std::size_t{16} * kRingSize);  // the end of the region
+    // The end of the region.
+    const std::vector<std::byte> nothing(std::size_t{16} * kRingSize * kRingCount);
     const auto at = static_cast<off_t>(inflight.size - nothing.size());
     if (::pwrite(inflight.fd.get(), nothing.data(), nothing.size(), at) < 0) die("pwrite");
 }
@@ -406,8 +412,10 @@ void set_up(TestGuest& guest, const Arguments& arguments) {
     if (guest.set_inflight() != 0) die("SET_INFLIGHT_FD was refused");
     guest.share_memory();
     // The base is that of a new ring: only the region knows better.
-    guest.start_queue(0, test::SetupOrder::qemu, kRingSize);
-    guest.queues[0].driver->disable_notifications();
+    for (std::uint32_t index = 0; index < kRingCount; ++index) {
+        guest.start_queue(index, test::SetupOrder::qemu, kRingSize);
+        guest.queues[index].driver->disable_notifications();
+    }
 }
 
 void run(const Arguments& arguments) {
@@ -418,10 +426,10 @@ void run(const Arguments& arguments) {
     const std::string zone_size = fmt::format("zone.size={}", kZoneSize);
     Program create({arguments.zbdkit, "create", image, size, "-o", zone_size});
     if (create.wait() != 0) die("zbdkit create failed");
-    const std::vector<std::string> serve = {arguments.zbdkit, "serve",        image, "--vhost-user",
-                                            socket,           "--num-queues", "1",   "--log-level",
-                                            "error"};
-    TestGuest guest("", 1);
+    const std::vector<std::string> serve = {
+        arguments.zbdkit,           "serve",       image,  "--vhost-user", socket, "--num-queues",
+        std::to_string(kRingCount), "--log-level", "error"};
+    TestGuest guest("", kRingCount);
     Load load(guest, arguments.seed);
     std::uint64_t taken_over = 0;
     for (unsigned life = 0; life <= arguments.kills; ++life) {
@@ -440,9 +448,9 @@ void run(const Arguments& arguments) {
     }
     if (testing::UnitTest::GetInstance()->ad_hoc_test_result().Failed()) die("see above");
     fmt::print(
-        "{} ring, seed {}: {} kills, {} requests, {} of them in flight at a kill, {} pieces "
+        "{} {} rings, seed {}: {} kills, {} requests, {} of them in flight at a kill, {} pieces "
         "compared, no violation\n",
-        arguments.ring, arguments.seed, arguments.kills, load.completed(), taken_over,
+        kRingCount, arguments.ring, arguments.seed, arguments.kills, load.completed(), taken_over,
         load.checked_pieces());
     if (arguments.kills != 0 && taken_over == 0) die("no kill found anything in flight");
 }

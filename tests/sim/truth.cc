@@ -75,7 +75,7 @@ std::vector<std::byte> stamped(std::uint32_t write, std::uint64_t units) {
 Truth::Truth(const ZoneGeometry& geometry) : geometry_(geometry), zones_(geometry.zone_count()) {
     for (std::uint32_t i = 0; i < zones_.size(); ++i) {
         zones_[i].acked.resize(capacity_units(i));
-        if (is_conventional(i)) zones_[i].candidates.resize(capacity_units(i), {Candidate{}});
+        if (takes_writes_anywhere(i)) zones_[i].candidates.resize(capacity_units(i), {Candidate{}});
     }
 }
 
@@ -87,6 +87,10 @@ std::uint64_t Truth::capacity_units(std::uint32_t zone) const {
 
 bool Truth::is_conventional(std::uint32_t zone) const {
     return geometry_.type_of(ZoneIndex(zone)) == ZoneType::conventional;
+}
+
+bool Truth::takes_writes_anywhere(std::uint32_t zone) const {
+    return geometry_.type_of(ZoneIndex(zone)) != ZoneType::sequential_required;
 }
 
 std::uint64_t Truth::likely_pointer(std::uint32_t zone) const {
@@ -202,6 +206,7 @@ WriteTicket Truth::begin_write(std::uint32_t zone_index, std::optional<std::uint
 bool Truth::write_must_succeed(const WriteTicket& ticket) const {
     const Zone& zone = zones_[ticket.zone];
     if (is_conventional(ticket.zone)) return true;
+    if (takes_writes_anywhere(ticket.zone)) return has_room_for(ticket.zone);
     const bool is_alone = ticket.was_alone && zone.changes == ticket.changes_before;
     const std::uint64_t pointer = ticket.acked_end_before;
     return is_alone && !is_full(ticket.zone) && ticket.at.value_or(pointer) == pointer &&
@@ -220,15 +225,15 @@ void Truth::end_write(const WriteTicket& ticket, BlkStatus status, std::uint64_t
     if (status != BlkStatus::ok) {
         judge_refusal(ticket.zone, status, must_succeed, fmt::format("write {}", ticket.id));
         if (status != BlkStatus::io_error) return;
-        if (is_conventional(ticket.zone)) {
-            record_conventional(ticket, true, false);
+        if (takes_writes_anywhere(ticket.zone)) {
+            record_anywhere(ticket, true, false);
         } else {
             zone.uncertain = true;  // it may be there: its flush may be what failed
         }
         return;
     }
-    if (is_conventional(ticket.zone)) {
-        record_conventional(ticket, false, durable);
+    if (takes_writes_anywhere(ticket.zone)) {
+        record_anywhere(ticket, false, durable);
     } else {
         record_sequential(ticket, placed, durable);
     }
@@ -257,7 +262,7 @@ void Truth::record_sequential(const WriteTicket& ticket, std::uint64_t placed, b
     if (durable) zone.durable_end = std::max(zone.durable_end, placed + ticket.units);
 }
 
-void Truth::record_conventional(const WriteTicket& ticket, bool doubtful, bool durable) {
+void Truth::record_anywhere(const WriteTicket& ticket, bool doubtful, bool durable) {
     Zone& zone = zones_[ticket.zone];
     ++acks_;
     for (std::uint32_t unit = 0; unit < ticket.units; ++unit) {
@@ -267,6 +272,9 @@ void Truth::record_conventional(const WriteTicket& ticket, bool doubtful, bool d
         if (durable) candidates.clear();
         candidates.push_back(candidate);
     }
+    if (doubtful || is_conventional(ticket.zone)) return;
+    zone.acked_end = std::max(zone.acked_end, *ticket.at + ticket.units);
+    if (durable) zone.durable_end = std::max(zone.durable_end, *ticket.at + ticket.units);
 }
 
 // --- Actions ------------------------------------------------------------------------------------
@@ -340,6 +348,7 @@ void Truth::end_reset(Zone& zone, BlkStatus status) {
     --zone.resets_flying;
     if (status != BlkStatus::ok || !zone.acked_holds) return;
     std::ranges::fill(zone.acked, Stamp{});
+    for (std::vector<Candidate>& candidates : zone.candidates) candidates = {Candidate{}};
     zone.uncertain = false;
     zone.acked_end = 0;
     zone.durable_end = 0;
@@ -437,7 +446,7 @@ void Truth::end_flush(const Snapshot& before, BlkStatus status) {
     for (std::uint32_t i = 0; i < zones_.size(); ++i) {
         Zone& zone = zones_[i];
         const Snapshot::Zone& was = before.zones[i];
-        if (is_conventional(i)) forget_candidates_before(i, before.acks);
+        if (takes_writes_anywhere(i)) forget_candidates_before(i, before.acks);
         if (was.resets == zone.resets && was.is_stable && zone.acked_holds) {
             zone.durable_end = std::max(zone.durable_end, was.acked_end);
         }
@@ -482,9 +491,13 @@ void Truth::end_read(const Snapshot& before, std::uint32_t zone_index, std::uint
     const Zone& zone = zones_[zone_index];
     const Snapshot::Zone& was = before.zones[zone_index];
     const std::vector<Stamp> found = decode(zone_index, first, data);
-    if (is_conventional(zone_index)) {
+    if (takes_writes_anywhere(zone_index)) {
         if (was.changes != zone.changes || !zone.writes.empty()) return;
         for (std::size_t i = 0; i < found.size(); ++i) {
+            if (first + i >= zone.candidates.size()) {
+                if (!found[i].is_zero()) complain(zone_index, "bytes beyond the capacity");
+                continue;
+            }
             const std::vector<Candidate>& candidates = zone.candidates[first + i];
             const auto last_sure = std::ranges::find(candidates.rbegin(), candidates.rend(), false,
                                                      &Candidate::doubtful);
@@ -684,7 +697,35 @@ void Truth::judge_sequential(std::uint32_t zone_index, const ZoneDescriptor& sho
     if (was_reset) zones_[zone_index].durable_end = 0;
 }
 
-void Truth::judge_conventional(std::uint32_t zone_index, const std::vector<Stamp>& found) {
+/// The states and the pointer of a sequential-write-preferred zone, and what it holds.
+void Truth::judge_preferred(std::uint32_t zone_index, const ZoneDescriptor& shown,
+                            const std::vector<Stamp>& found) {
+    Zone& zone = zones_[zone_index];
+    if (zone.resets_flying > 0 && shown.state == ZoneState::empty) {
+        for (std::vector<Candidate>& candidates : zone.candidates) candidates = {Candidate{}};
+        judge_anywhere(zone_index, found);
+        adopt(zone_index, shown, found, 0);
+        return;
+    }
+    std::uint64_t longest = zone.acked_end;
+    for (const auto& [id, flying] : zone.writes) {
+        longest = std::max(longest, *flying.at + flying.units);
+    }
+    const bool is_shown_full = shown.state == ZoneState::full;
+    const std::uint64_t full_end = longest == capacity_units(zone_index) ? longest : zone.acked_end;
+    const std::uint64_t data_end =
+        is_shown_full ? full_end : (shown.write_pointer - shown.start) / kUnit;
+    const std::uint64_t owed = crash_ == Crash::power_loss ? zone.durable_end : zone.acked_end;
+    if (data_end < owed || data_end > longest) {
+        complain(zone_index,
+                 fmt::format("has its pointer at {}, owed are {} to {}", data_end, owed, longest));
+    }
+    judge_state(zone_index, shown, data_end);
+    judge_anywhere(zone_index, found);
+    adopt(zone_index, shown, found, data_end);
+}
+
+void Truth::judge_anywhere(std::uint32_t zone_index, const std::vector<Stamp>& found) {
     Zone& zone = zones_[zone_index];
     for (std::uint32_t unit = 0; unit < found.size(); ++unit) {
         std::vector<Candidate>& candidates = zone.candidates[unit];
@@ -725,7 +766,9 @@ void Truth::judge_after_restart(std::uint32_t zone, const ZoneDescriptor& shown,
                                                      : "a clean stop",
                      zone_state_name(shown.state), (shown.write_pointer - shown.start) / kUnit));
     if (is_conventional(zone)) {
-        judge_conventional(zone, found);
+        judge_anywhere(zone, found);
+    } else if (takes_writes_anywhere(zone)) {
+        judge_preferred(zone, shown, found);
     } else {
         judge_sequential(zone, shown, found);
     }

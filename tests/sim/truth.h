@@ -128,11 +128,14 @@ class Truth {
     [[nodiscard]] std::uint32_t zone_count() const { return geometry_.zone_count(); }
     [[nodiscard]] std::uint64_t capacity_units(std::uint32_t zone) const;
     [[nodiscard]] bool is_conventional(std::uint32_t zone) const;
+    /// Whether writes may go anywhere: conventional and sequential-write-preferred zones. Writes
+    /// that overlap must not be on their way together, nor a reset beside a write.
+    [[nodiscard]] bool takes_writes_anywhere(std::uint32_t zone) const;
     /// Where a next write probably goes, in units.
     [[nodiscard]] std::uint64_t likely_pointer(std::uint32_t zone) const;
     [[nodiscard]] bool is_uncertain(std::uint32_t zone) const { return zones_[zone].uncertain; }
     [[nodiscard]] bool is_quiet(std::uint32_t zone) const;
-    /// Whether a write of a conventional zone would overlap one on its way.
+    /// Whether a write of such a zone would overlap one on its way.
     [[nodiscard]] bool overlaps_flying(std::uint32_t zone, std::uint64_t at,
                                        std::uint64_t units) const;
     /// I/O errors are to be expected from now on: the machine had one.
@@ -151,7 +154,7 @@ class Truth {
     void note(std::uint32_t zone, std::string text);
 
   private:
-    /// One possible content of a unit of a conventional zone.
+    /// One possible content of a unit of a zone that takes writes anywhere.
     struct Candidate {
         Stamp stamp;
         std::uint64_t ack = 0;  ///< when it was acknowledged
@@ -186,7 +189,7 @@ class Truth {
         bool finish_failed = false;
         Doubt reset_doubt;
         Doubt finish_doubt;
-        std::vector<std::vector<Candidate>> candidates;  ///< conventional: by unit, oldest first
+        std::vector<std::vector<Candidate>> candidates;  ///< not in order: by unit, oldest first
         std::deque<std::string> history;
     };
 
@@ -202,11 +205,13 @@ class Truth {
     [[nodiscard]] bool write_must_succeed(const WriteTicket& ticket) const;
     [[nodiscard]] bool action_must_succeed(const ActionTicket& ticket) const;
     void record_sequential(const WriteTicket& ticket, std::uint64_t placed, bool durable);
-    void record_conventional(const WriteTicket& ticket, bool doubtful, bool durable);
+    void record_anywhere(const WriteTicket& ticket, bool doubtful, bool durable);
     void forget_candidates_before(std::uint32_t zone, std::uint64_t ack);
     void end_good_action(const ActionTicket& ticket, bool alone);
     [[nodiscard]] bool is_plausible(const Zone& zone, Stamp stamp) const;
-    void judge_conventional(std::uint32_t zone, const std::vector<Stamp>& found);
+    void judge_anywhere(std::uint32_t zone, const std::vector<Stamp>& found);
+    void judge_preferred(std::uint32_t zone, const ZoneDescriptor& shown,
+                         const std::vector<Stamp>& found);
     void judge_sequential(std::uint32_t zone, const ZoneDescriptor& shown,
                           const std::vector<Stamp>& found);
     [[nodiscard]] std::uint64_t data_end_of(std::uint32_t zone,
