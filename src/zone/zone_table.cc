@@ -381,4 +381,12 @@ Result<void> ZoneTable::load(ZoneIndex index, const ZoneRecord& record, OverLimi
     return {};
 }
 
+void ZoneTable::close_excess() {
+    if (geometry_.max_open_zones == 0) return;
+    while (open_count_ > geometry_.max_open_zones && oldest_closable_ != kNone) {
+        const Zone& excess = zones_[oldest_closable_];
+        change(ZoneIndex(oldest_closable_), {ZoneState::closed, excess.data_end});
+    }
+}
+
 }  // namespace zbdkit

@@ -157,6 +157,10 @@ class ZoneTable {
     [[nodiscard]] Result<void> load(ZoneIndex zone, const ZoneRecord& record,
                                     OverLimits over_limits = OverLimits::refused);
 
+    /// After loading with limits allowed to be passed: closes implicitly open zones until no more
+    /// are open than may be, or none of them is left. The observer is told.
+    void close_excess();
+
     /// For faults and for devices that report it: the zone wears out. Its data stays; writes in
     /// flight end as they would. An offline zone stays offline.
     /// @param zone   not conventional

@@ -915,6 +915,18 @@ TEST(ZoneTable, zones_loaded_over_the_limits_leave_no_room_until_they_are_fewer)
     EXPECT_EQ(disk.try_append(kZone3, 4096), kNoError);
 }
 
+TEST(ZoneTable, close_excess_closes_implicitly_open_zones_and_no_other) {
+    ZoneTable table(eight_zones(1, 0));
+    const auto allowed = ZoneTable::OverLimits::allowed;
+    EXPECT_TRUE(table.load(kZone1, {ZoneState::explicit_open, 4096}, allowed));
+    EXPECT_TRUE(table.load(kZone2, {ZoneState::implicit_open, 4096}, allowed));
+    EXPECT_TRUE(table.load(kZone3, {ZoneState::explicit_open, 4096}, allowed));
+    table.close_excess();
+    EXPECT_EQ(table.state(kZone1), ZoneState::explicit_open);
+    EXPECT_EQ(table.state(kZone2), ZoneState::closed);
+    EXPECT_EQ(table.state(kZone3), ZoneState::explicit_open);
+}
+
 TEST(ZoneTable, million_zones_are_written_at_random_places) {
     ZoneGeometry geometry = eight_zones(14, 14);
     geometry.device_size = 1048576000000;

@@ -52,7 +52,7 @@ class CanaryNode final : public PassthroughFilter {
         if (request.op == Op::flush) return flush(request);
         if (request.op == Op::write && part == Part::commit_page) return commit(request);
         if (request.op == Op::write && part == Part::data) return write_data(request);
-        if (request.op == Op::write) wrote_superblock_ = true;
+        if (request.op == Op::write && part == Part::superblock) return write_superblock(request);
         return child().submit(request);
     }
 
@@ -64,6 +64,13 @@ class CanaryNode final : public PassthroughFilter {
             !after_superblock && ((canary_ == Canary::skip_data_sync && !after_commit) ||
                                   (canary_ == Canary::skip_commit_sync && after_commit));
         if (is_skipped) co_return Result<void>{};
+        co_return co_await child().submit(request);
+    }
+
+    Task<Result<void>> write_superblock(Request& request) {
+        wrote_superblock_ = true;
+        const bool is_second = request.range.offset == zoned::kSecondSuperblockOffset;
+        if (canary_ == Canary::stale_superblock && is_second) co_return Result<void>{};
         co_return co_await child().submit(request);
     }
 
@@ -132,6 +139,18 @@ class CanaryNode final : public PassthroughFilter {
     TaskScope early_;
 };
 
+class IgnoreFua final : public PassthroughFilter {
+  public:
+    explicit IgnoreFua(std::unique_ptr<BlockNode> child)
+        : PassthroughFilter("canary", std::move(child)) {}
+
+  protected:
+    Task<Result<void>> do_submit(Request& request) override {
+        request.fua = false;
+        return child().submit(request);
+    }
+};
+
 }  // namespace
 
 Outcome<Canary> parse_canary(std::string_view name) {
@@ -145,8 +164,14 @@ Outcome<Canary> parse_canary(std::string_view name) {
 
 std::unique_ptr<BlockNode> with_canary(Canary canary, const ZoneGeometry& geometry,
                                        std::unique_ptr<BlockNode> child) {
-    if (canary == Canary::none || canary == Canary::trust_live_table) return child;
+    const bool is_elsewhere = canary == Canary::trust_live_table || canary == Canary::ignore_fua;
+    if (canary == Canary::none || is_elsewhere) return child;
     return std::make_unique<CanaryNode>(canary, geometry, std::move(child));
+}
+
+std::unique_ptr<BlockNode> with_canary_above(Canary canary, std::unique_ptr<BlockNode> format) {
+    if (canary != Canary::ignore_fua) return format;
+    return std::make_unique<IgnoreFua>(std::move(format));
 }
 
 }  // namespace zbdkit::sim

@@ -17,6 +17,8 @@ void SimDisk::write(std::uint64_t offset, ConstBytes data) {
     ZBDKIT_ASSERT(is_aligned(offset, kSector) && is_aligned(data.size(), kSector));
     ZBDKIT_ASSERT(offset + data.size() <= size());
     ++sequence_;
+    const ByteRange range = {offset, data.size()};
+    std::erase_if(cuts_, [range](ByteRange cut) { return range.contains(cut); });
     for (std::size_t done = 0; done < data.size(); done += kSector) {
         Sector sector;
         std::memcpy(sector.data(), data.data() + done, kSector);
@@ -37,6 +39,12 @@ void SimDisk::zero(ByteRange range) {
     }
 }
 
+bool SimDisk::may_be_torn(ByteRange range) const {
+    return std::ranges::any_of(cuts_, [range](ByteRange cut) {
+        return cut.offset < range.end() && range.offset < cut.end();
+    });
+}
+
 void SimDisk::sync(std::uint64_t point) {
     for (auto entry = versions_.begin(); entry != versions_.end();) {
         std::vector<Version>& versions = entry->second;
@@ -55,11 +63,13 @@ void SimDisk::sync(std::uint64_t point) {
 SimDisk SimDisk::after_power_cut(Random& random) const {
     SimDisk left(size());
     left.medium_ = medium_;
+    left.cuts_ = cuts_;
     // In the order of sectors, so that a seed means the same everywhere.
     std::vector<std::uint64_t> sectors;
     for (const auto& [sector, versions] : versions_) sectors.push_back(sector);
     std::ranges::sort(sectors);
     for (const std::uint64_t sector : sectors) {
+        left.note_cut({sector * kSector, kSector});
         const std::vector<Version>& versions = versions_.at(sector);
         const std::uint64_t choice = random.below(versions.size() + 1);
         if (choice == 0) continue;  // nothing of it got there

@@ -30,6 +30,7 @@ class SimDisk {
     [[nodiscard]] std::size_t size() const { return seen_.size(); }
     /// What a reader sees, and what a mapping is made of.
     [[nodiscard]] MutableBytes bytes() { return seen_; }
+    [[nodiscard]] ConstBytes bytes() const { return seen_; }
 
     /// Stores through a mapping go to this range; it must not be written in other ways.
     void set_mapped(ByteRange range) { mapped_ = range; }
@@ -44,6 +45,14 @@ class SimDisk {
     void sync(std::uint64_t point);
     /// Sectors that a power cut may lose.
     [[nodiscard]] std::size_t unsynced() const { return versions_.size(); }
+
+    /// A write was cut off: of this range any part of it may be there.
+    void note_cut(ByteRange range) { cuts_.push_back(range); }
+    /// Whether the bytes of this range may be of different writes: one to it was cut off, or not
+    /// synced when the power went, and none went over all of that since.
+    [[nodiscard]] bool may_be_torn(ByteRange range) const;
+    /// Who uses the disk says that all is whole from here on.
+    void forget_cuts() { cuts_.clear(); }
 
     /// What is left after the power went.
     [[nodiscard]] SimDisk after_power_cut(Random& random) const;
@@ -61,6 +70,7 @@ class SimDisk {
     std::vector<std::byte> medium_;
     /// By sector, oldest first: what it was since the last sync.
     std::unordered_map<std::uint64_t, std::vector<Version>> versions_;
+    std::vector<ByteRange> cuts_;
     ByteRange mapped_{};
     std::uint64_t sequence_ = 0;
 };

@@ -114,6 +114,8 @@ std::int32_t SimEngine::write(const IoOp& op) {
     const std::uint64_t length = transfer_length(op);
     const std::vector<std::byte> bytes = bytes_of(op);
     disk_.write(op.range.offset, ConstBytes(bytes).first(length));
+    // The rest is written by another operation, which may never come.
+    if (length < bytes.size()) disk_.note_cut({op.range.offset + length, bytes.size() - length});
     return static_cast<std::int32_t>(length);
 }
 
@@ -130,6 +132,7 @@ void SimEngine::write_some_sectors(SimDisk& disk, const IoOp& op) {
             disk.write(op.range.offset + at, ConstBytes(bytes).subspan(at, SimDisk::kSector));
         }
     }
+    disk.note_cut({op.range.offset, bytes.size()});
 }
 
 void SimEngine::stop() {

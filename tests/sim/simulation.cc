@@ -16,7 +16,9 @@
 #include "graph/graph.h"
 #include "io/blocking_pool.h"
 #include "node/format/zoned_create.h"
+#include "tests/sim/direct_user.h"
 #include "tests/sim/guest.h"
+#include "tests/sim/inspection.h"
 #include "tests/sim/random.h"
 #include "tests/sim/sim_engine.h"
 #include "tests/sim/sim_node.h"
@@ -66,6 +68,23 @@ SimFaults random_faults(Random& random) {
             .slow = random.coin() ? 100U : 0U};
 }
 
+/// Where the superblock is that counts.
+std::uint64_t newest_superblock(const SimDisk& disk) {
+    const auto sequence_at = [&disk](std::uint64_t offset) -> std::uint64_t {
+        const auto found = zoned::decode_superblock(disk.bytes().subspan(offset, zoned::kPageSize));
+        return found ? found->sequence : 0;
+    };
+    const std::uint64_t second = zoned::kSecondSuperblockOffset;
+    return sequence_at(second) > sequence_at(0) ? second : 0;
+}
+
+/// Whether the daemon could still say that no boot's live table is to be trusted.
+bool says_that_a_sync_failed(const SimDisk& disk) {
+    const auto found =
+        zoned::decode_superblock(disk.bytes().subspan(newest_superblock(disk), zoned::kPageSize));
+    return found && found->condition == zoned::Condition::in_use && found->boot_id == zoned::Uuid{};
+}
+
 /// Makes an image look as if another boot of the host had used it: the one thing that tells a
 /// power loss from the daemon's death.
 void change_boot(SimDisk& disk) {
@@ -78,6 +97,17 @@ void change_boot(SimDisk& disk) {
         disk.write(offset, zoned::encode_superblock(*superblock));
     }
     disk.sync(disk.now());
+}
+
+/// What the host may make of a disk after a sync failed, as long as it runs: any of the data that
+/// was not synced may be dropped, but what was written last is still there, the superblock that
+/// says so.
+SimDisk after_dropped_writes(const SimDisk& disk, Random& random) {
+    SimDisk left = disk.after_power_cut(random);
+    const std::uint64_t offset = newest_superblock(disk);
+    left.write(offset, disk.bytes().subspan(offset, zoned::kPageSize));
+    left.sync(left.now());
+    return left;
 }
 
 [[noreturn]] void report_and_end(void* context, const std::string& text) {
@@ -106,11 +136,13 @@ class Simulation {
         make_image();
         const std::uint64_t lives = random_.between(2, kMostLives);
         for (std::uint64_t life = 0; life < lives; ++life) one_life();
+        inspect_disk();
         tally_.units += truth_.units_judged();
     }
 
   private:
     void make_image();
+    void inspect_disk();
     void one_life();
     void serve(Reactor& reactor, SimEngine& engine, std::unique_ptr<BlockNode> root);
     /// How far a daemon got before its life ended.
@@ -146,10 +178,21 @@ Outcome<std::unique_ptr<BlockNode>> Simulation::open(Reactor& reactor) {
     OptionValues options("simulated graph");
     options.replace("driver", "zoned");
     options.replace("file", "disk");
-    return reactor.run_to_end(open_node(context, options, named));
+    Outcome<std::unique_ptr<BlockNode>> root =
+        reactor.run_to_end(open_node(context, options, named));
+    if (root) *root = with_canary_above(canary_, std::move(*root));
+    return root;
+}
+
+/// What the daemon before left is what the next one would open: the product's checker must agree.
+void Simulation::inspect_disk() {
+    ++tally_.checks;
+    const std::string wrong = inspect(disk_);
+    if (!wrong.empty()) report_and_end(&seed_, fmt::format("check: {}\n", wrong));
 }
 
 void Simulation::one_life() {
+    inspect_disk();
     ++tally_.lives;
     const SimFaults faults = random_faults(random_);
     auto owned = std::make_unique<SimEngine>(disk_, faults, random_.seed());
@@ -159,6 +202,7 @@ void Simulation::one_life() {
     if (stops_early) engine.stop_after(random_.between(1, 16));
     Outcome<std::unique_ptr<BlockNode>> root = open(reactor);
     if (root) {
+        disk_.forget_cuts();  // an open writes anew what a crash tore
         serve(reactor, engine, std::move(*root));
         return;
     }
@@ -181,7 +225,9 @@ void Simulation::serve(Reactor& reactor, SimEngine& engine, std::unique_ptr<Bloc
                                        .max_append_units = image_.geometry.max_append_bytes / kUnit,
                                        .write_through = guest_options.write_through};
     truth_.expect_no_io_errors();
-    Workload workload(reactor, engine, guest, truth_, options, random_.seed());
+    DirectUser direct(backend);
+    Workload workload(reactor, engine, {.guest = guest, .direct = direct}, truth_, options,
+                      random_.seed());
     if (!engine.has_stopped()) {
         engine.do_not_stop();
         reactor.run_to_end(workload.judge_all());
@@ -206,13 +252,17 @@ void Simulation::end_life(SimEngine& engine, Closing closing) {
     tally_.faults += engine.faults_met();
     if (!engine.has_stopped() && closing == Closing::done) {
         ++tally_.clean_stops;
+        disk_.forget_cuts();
         truth_.crash(Crash::none, true);
         return;
     }
     const bool while_closing = closing != Closing::not_begun;
     if (engine.has_stopped()) disk_ = engine.take_left();
-    // A failed sync leaves what the host makes of it in doubt until the host itself starts anew.
-    if (random_.coin() || engine.sync_has_failed()) {
+    if (engine.sync_has_failed() && says_that_a_sync_failed(disk_) && random_.coin()) {
+        ++tally_.failed_syncs;
+        truth_.crash(Crash::power_loss, while_closing);
+        disk_ = after_dropped_writes(disk_, random_);
+    } else if (random_.coin() || engine.sync_has_failed()) {
         ++tally_.power_losses;
         truth_.crash(Crash::power_loss, while_closing);
         disk_ = disk_.after_power_cut(random_);
@@ -234,6 +284,8 @@ void Tally::add(const Tally& other) {
     disk_events += other.disk_events;
     faults += other.faults;
     units += other.units;
+    checks += other.checks;
+    failed_syncs += other.failed_syncs;
 }
 
 void simulate(std::uint64_t seed, Canary canary, test::DriverMemory& memory, Tally& tally) {

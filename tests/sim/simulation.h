@@ -15,11 +15,13 @@ struct Tally {
     std::uint64_t lives = 0;  ///< of daemons
     std::uint64_t power_losses = 0;
     std::uint64_t daemon_deaths = 0;
+    std::uint64_t failed_syncs = 0;  ///< after which the daemon ended, and the host went on
     std::uint64_t clean_stops = 0;
     std::uint64_t requests = 0;     ///< answered and judged
     std::uint64_t disk_events = 0;  ///< operations of the engine that ended
     std::uint64_t faults = 0;
-    std::uint64_t units = 0;  ///< of 512 bytes, read and compared
+    std::uint64_t units = 0;   ///< of 512 bytes, read and compared
+    std::uint64_t checks = 0;  ///< looks of the product's checker at the disk
 
     void add(const Tally& other);
 };

@@ -85,7 +85,7 @@ class Truth {
     [[nodiscard]] WriteTicket begin_write(std::uint32_t zone, std::optional<std::uint64_t> at,
                                           std::uint64_t units);
     /// @param placed   units from the zone's start
-    /// @param durable  the disk is write-through
+    /// @param durable  it was FUA, or the disk is write-through
     void end_write(const WriteTicket& ticket, BlkStatus status, std::uint64_t placed, bool durable);
 
     [[nodiscard]] ActionTicket begin_action(ZoneAction action, std::uint32_t zone);

@@ -11,6 +11,8 @@ namespace zbdkit::sim {
 namespace {
 
 constexpr std::uint64_t kLongestPauseNs = 300'000;
+/// One request in so many goes past the rings.
+constexpr std::uint64_t kDirectRarity = 4;
 /// Reads and reports that meet a fault are tried so often when a zone must be looked at.
 constexpr int kMaxTries = 100;
 
@@ -40,6 +42,16 @@ ZoneDescriptor decode_zone(ConstBytes reply, std::size_t index, const ZoneGeomet
 
 std::uint32_t Workload::any_zone() {
     return static_cast<std::uint32_t>(random_.below(truth_.zone_count()));
+}
+
+Workload::Way Workload::any_way() {
+    const bool is_direct = random_.one_in(kDirectRarity);
+    return {.is_direct = is_direct, .fua = is_direct && random_.coin()};
+}
+
+Task<GuestAnswer> Workload::send(const GuestRequest& request, Way way) {
+    if (way.is_direct) return direct_.submit(request, way.fua);
+    return guest_.submit(any_queue(), request);
 }
 
 std::uint64_t Workload::byte_of(std::uint32_t zone, std::uint64_t unit) const {
@@ -109,8 +121,9 @@ Task<void> Workload::write(std::uint32_t zone) {
     const GuestRequest request = {.type = BlkRequestType::out,
                                   .offset = byte_of(zone, at),
                                   .data = stamped(ticket.id, units)};
-    const GuestAnswer answer = co_await guest_.submit(any_queue(), request);
-    if (may_judge()) truth_.end_write(ticket, answer.status, at, options_.write_through);
+    const Way way = any_way();
+    const GuestAnswer answer = co_await send(request, way);
+    if (may_judge()) truth_.end_write(ticket, answer.status, at, is_durable(way));
 }
 
 Task<void> Workload::append(std::uint32_t zone) {
@@ -120,14 +133,15 @@ Task<void> Workload::append(std::uint32_t zone) {
                                   .offset = byte_of(zone, 0),
                                   .data = stamped(ticket.id, units),
                                   .reply_length = random_.coin() ? 8U : 15U};
-    const GuestAnswer answer = co_await guest_.submit(any_queue(), request);
+    const Way way = any_way();
+    const GuestAnswer answer = co_await send(request, way);
     if (!may_judge()) co_return;
     std::uint64_t sector = 0;
     std::memcpy(&sector, answer.reply.data(), sizeof sector);
     const std::uint64_t start = byte_of(zone, 0);
     const std::uint64_t placed =
         answer.status == BlkStatus::ok ? (sector * kSectorSize - start) / kUnit : 0;
-    truth_.end_write(ticket, answer.status, placed, options_.write_through);
+    truth_.end_write(ticket, answer.status, placed, is_durable(way));
 }
 
 Task<void> Workload::read(std::uint32_t zone) {
@@ -137,7 +151,7 @@ Task<void> Workload::read(std::uint32_t zone) {
     const Snapshot before = truth_.snapshot();
     const GuestRequest request = {
         .type = BlkRequestType::in, .offset = byte_of(zone, first), .reply_length = units * kUnit};
-    const GuestAnswer answer = co_await guest_.submit(any_queue(), request);
+    const GuestAnswer answer = co_await send(request, any_way());
     if (may_judge()) truth_.end_read(before, zone, first, answer.status, answer.reply);
 }
 

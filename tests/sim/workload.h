@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a guest does to a zoned disk all day, only faster: several actors with random writes,
-// appends, reads, zone actions, reports and flushes, through the rings. Every answer goes to Truth.
+// appends, reads, zone actions, reports and flushes, through the rings. Some of the writes, appends
+// and reads are those of a second user of the disk, past the rings, and may be FUA. Every answer
+// goes to Truth.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +12,7 @@
 #include "io/reactor.h"
 #include "io/scope.h"
 #include "io/task.h"
+#include "tests/sim/direct_user.h"
 #include "tests/sim/guest.h"
 #include "tests/sim/random.h"
 #include "tests/sim/sim_engine.h"
@@ -27,11 +30,17 @@ class Workload {
         bool write_through = false;
     };
 
-    Workload(Reactor& reactor, const SimEngine& engine, Guest& guest, Truth& truth,
+    struct Users {
+        Guest& guest;
+        DirectUser& direct;
+    };
+
+    Workload(Reactor& reactor, const SimEngine& engine, const Users& users, Truth& truth,
              const Options& options, std::uint64_t seed)
         : reactor_(reactor),
           engine_(engine),
-          guest_(guest),
+          guest_(users.guest),
+          direct_(users.direct),
           truth_(truth),
           options_(options),
           random_(seed) {}
@@ -50,6 +59,11 @@ class Workload {
         std::uint64_t at = 0;  ///< units
         std::uint64_t units = 0;
     };
+    /// How a request gets to the disk.
+    struct Way {
+        bool is_direct = false;
+        bool fua = false;  ///< direct writes and appends only: virtio has no such flag
+    };
     struct Looked {
         ZoneDescriptor zone;
         std::vector<std::byte> data;
@@ -60,6 +74,12 @@ class Workload {
         return static_cast<unsigned>(random_.below(options_.queue_count));
     }
     [[nodiscard]] std::uint32_t any_zone();
+    [[nodiscard]] Way any_way();
+    [[nodiscard]] Task<GuestAnswer> send(const GuestRequest& request, Way way);
+    /// Whether a write that went this way is durable once it is answered.
+    [[nodiscard]] bool is_durable(Way way) const {
+        return way.is_direct ? way.fua : options_.write_through;
+    }
     [[nodiscard]] std::uint64_t byte_of(std::uint32_t zone, std::uint64_t unit) const;
     /// Tells Truth of faults that the engine had, before it judges an answer.
     [[nodiscard]] bool may_judge();
@@ -79,6 +99,7 @@ class Workload {
     Reactor& reactor_;
     const SimEngine& engine_;
     Guest& guest_;
+    DirectUser& direct_;
     Truth& truth_;
     Options options_;
     Random random_;

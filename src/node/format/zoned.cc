@@ -13,7 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "io/sync.h"
@@ -118,7 +117,7 @@ class ZonedNode final : public TranslatingNode {
     [[nodiscard]] Task<void> wipe_lost_writes();
 
     void set_node_info(bool read_only);
-    void close_surplus();
+    void observe();
     void zone_changed(ZoneIndex zone, const ZoneRecord& record);
     void change_committed(const ZonedStore::Change& change);
 
@@ -166,7 +165,10 @@ Task<Outcome<void>> ZonedNode::start(bool read_only) {
         }
         if (word->reclaim_pending) to_reclaim.push_back(zone);
     }
-    if (store_->recovery() == zoned::Recovery::daemon_death) close_surplus();
+    if (!read_only) observe();
+    // Where the live table is written page by page, the word of a zone that was opened may have got
+    // there without that of the one that was closed to make room for it.
+    if (store_->recovery() == zoned::Recovery::daemon_death) table_.close_excess();
     // More active zones than the limit are what a power loss may leave, and they stay until the
     // guest has dealt with them, over any number of opens. Open ones it closes.
     const std::uint32_t limit = geometry().max_open_zones;
@@ -176,6 +178,14 @@ Task<Outcome<void>> ZonedNode::start(bool read_only) {
                           Errc::corrupt);
     }
     if (read_only) co_return Outcome<void>{};
+    for (const ZoneIndex zone : to_reclaim) co_await reclaim(zone);
+    const bool may_get_holes = geometry().model == ZoneModel::host_aware;
+    if (may_get_holes && store_->recovery() != zoned::Recovery::clean) co_await wipe_lost_writes();
+    co_return Outcome<void>{};
+}
+
+/// From here on the store has what the zone table has, and the other way round.
+void ZonedNode::observe() {
     constexpr auto changed = [](void* context, ZoneIndex zone, const ZoneRecord& record) {
         static_cast<ZonedNode*>(context)->zone_changed(zone, record);
     };
@@ -184,26 +194,6 @@ Task<Outcome<void>> ZonedNode::start(bool read_only) {
     };
     table_.set_observer(changed, this);
     store_->set_commit_observer(committed, this);
-    for (const ZoneIndex zone : to_reclaim) co_await reclaim(zone);
-    const bool may_get_holes = geometry().model == ZoneModel::host_aware;
-    if (may_get_holes && store_->recovery() != zoned::Recovery::clean) co_await wipe_lost_writes();
-    co_return Outcome<void>{};
-}
-
-/// Where the live table is written page by page, the daemon's death can leave a zone that was
-/// closed to make room as it was before, beside the one that took its place: it is closed again.
-void ZonedNode::close_surplus() {
-    const std::uint32_t limit = geometry().max_open_zones;
-    for (std::uint32_t number = 0; number < geometry().zone_count(); ++number) {
-        if (limit == 0 || table_.open_count() <= limit) return;
-        const ZoneIndex zone{number};
-        const ZoneRecord record = table_.record_of(zone);
-        if (record.state != ZoneState::implicit_open) continue;
-        const ZoneRecord closed = {.state = ZoneState::closed, .data_end = record.data_end};
-        const Result<void> loaded = table_.load(zone, closed, ZoneTable::OverLimits::allowed);
-        ZBDKIT_ASSERT(loaded.has_value());
-        if (!read_only_) store_->put(zone, {.record = closed});
-    }
 }
 
 /// Keeps the live table as the zone table is.

@@ -374,6 +374,72 @@ TEST_F(ZonedCrash, action_under_way_at_the_daemons_death_does_not_come_back_afte
     EXPECT_EQ(byte_at(kZone), 7);
 }
 
+/// Else a daemon that dies between the two leaves a live table that has less than was committed,
+/// which a check calls damage.
+TEST_F(ZonedCrash, commit_waits_for_a_live_table_that_must_be_written) {
+    mappable_ = false;
+    make(8 * kZone, "zone.size=1M");
+    below_->hold_from(layout_.live_table_offset);
+    start(Op::write, kZone, 4096, 1);
+    below_->release(0);  // the data
+    settle();
+    const Pending& flush = start(flush_request());
+    settle();
+    EXPECT_EQ(below_->held_count(), 1U);
+    EXPECT_EQ(below_->held_range(0).offset, layout_.live_table_offset);
+    below_->hold_nothing();
+    while (below_->held_count() > 0) below_->release(0);
+    settle();
+    EXPECT_TRUE(flush.done);
+    EXPECT_EQ(flush.error, std::nullopt);
+}
+
+TEST_F(ZonedCrash, flush_fails_if_the_live_table_cannot_be_written) {
+    mappable_ = false;
+    make(8 * kZone, "zone.size=1M");
+    below_->hold_from(layout_.live_table_offset);
+    start(Op::write, kZone, 4096, 1);
+    below_->release(0);  // the data
+    settle();
+    const Pending& flush = start(flush_request());
+    settle();
+    below_->hold_nothing();
+    below_->fail_all(Op::write, Errc::no_space);
+    while (below_->held_count() > 0) below_->release(0, Errc::no_space);
+    settle();
+    EXPECT_EQ(flush.error, Errc::no_space);
+    below_->fail_nothing();
+    EXPECT_EQ(now(flush_request()), std::nullopt);
+}
+
+/// Where the live table is written, the word of a zone that was opened may get there without that
+/// of the one that was closed to make room for it. Nobody was told of either.
+TEST_F(ZonedCrash, open_zone_too_many_after_the_daemons_death_is_closed) {
+    make(8 * kZone, "zone.size=1M,zone.max_open_zones=2");
+    start(Op::write, 2 * kZone, 4096, 2);
+    ASSERT_EQ(now(zone_request(Op::zone_open, kZone)), std::nullopt);
+    kill_daemon();
+    store_le(memory_.bytes().data() + layout_.live_table_offset + 3 * sizeof(std::uint64_t),
+             zoned::encode_word({.record = {.state = ZoneState::implicit_open, .data_end = 4096}}));
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(1).state, ZoneState::explicit_open);
+    EXPECT_EQ(zone(2).state, ZoneState::closed);
+    EXPECT_EQ(zone(3).state, ZoneState::implicit_open);
+    EXPECT_EQ(byte_at(2 * kZone), 2);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone(2).state, ZoneState::closed);
+}
+
+TEST_F(ZonedCrash, explicitly_open_zones_too_many_after_the_daemons_death_are_damage) {
+    make(8 * kZone, "zone.size=1M,zone.max_open_zones=1");
+    ASSERT_EQ(now(zone_request(Op::zone_open, kZone)), std::nullopt);
+    kill_daemon();
+    store_le(memory_.bytes().data() + layout_.live_table_offset + 3 * sizeof(std::uint64_t),
+             zoned::encode_word({.record = {.state = ZoneState::explicit_open, .data_end = 4096}}));
+    EXPECT_NE(open().find("is damaged: 2 zones are open, the limit is 1"), std::string::npos);
+}
+
 TEST_F(ZonedCrash, damaged_superblock_copy_is_written_before_the_good_one) {
     for (const std::uint64_t damaged : {std::uint64_t{0}, zoned::kSecondSuperblockOffset}) {
         kill_daemon();

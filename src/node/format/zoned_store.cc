@@ -302,10 +302,10 @@ Task<Result<void>> ZonedStore::rewrite_commit_pages() {
 }
 
 Task<Outcome<void>> ZonedStore::write_superblock() {
-    ++superblock_.sequence;
+    Superblock next = superblock_;
+    ++next.sequence;
     AlignedBuffer buffer(kPageSize);
-    const Page page = encode_superblock(superblock_);
-    std::ranges::copy(page, buffer.bytes().begin());
+    std::ranges::copy(encode_superblock(next), buffer.bytes().begin());
     // The copy that counts is left alone until the other one, which may be damaged, is durable. It
     // must be durable itself by then: a daemon that died may have left it in the host's cache.
     Result<void> step = co_await sync_child();
@@ -313,7 +313,9 @@ Task<Outcome<void>> ZonedStore::write_superblock() {
         const auto copy = static_cast<std::uint8_t>(1 - newest_copy_);
         step = co_await write_bytes(child_, kCopies.at(copy), buffer.bytes());
         if (step) step = co_await sync_child();
-        if (step) newest_copy_ = copy;
+        if (!step) break;
+        newest_copy_ = copy;
+        superblock_.sequence = next.sequence;
     }
     if (!step) {
         co_return failure(fmt::format("cannot write the superblock of '{}'", child_.describe()),
