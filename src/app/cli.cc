@@ -201,6 +201,9 @@ void CommandLine::add_serve() {
     app.add_option("--max-segments", arguments.max_segments,
                    "data segments of a request (default queue size - 2)")
         ->type_name("N");
+    app.add_option("--poll-max-us", arguments.poll_max_us,
+                   "poll an empty ring for up to so long before sleeping (default 0)")
+        ->type_name("N");
     app.add_flag("--read-only", arguments.read_only, "no writes");
     app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
     app.add_option("--serial", arguments.serial, "serial number (default the file's name)")

@@ -83,7 +83,8 @@ Outcome<void> Daemon::add_disk(const ExportPlan& plan) {
     disk.plan = plan;
     disk.backend = std::make_unique<BlockBackend>(std::move(*root));
     const vhost_user::ServerOptions options = {.socket_path = plan.socket_path,
-                                               .device = plan.device};
+                                               .device = plan.device,
+                                               .poll_bound_ns = plan.poll_bound_ns};
     Outcome<std::unique_ptr<vhost_user::Server>> server =
         vhost_user::Server::listen(context_.reactor, *disk.backend, options);
     if (!server) return std::unexpected(std::move(server.error()));

@@ -32,6 +32,7 @@ constexpr std::array kExportOptions = {
     OptionInfo{"queue-size", "N", "what the front end's queues hold (default 128)"},
     OptionInfo{"max-segments", "N", "data segments of a request (default queue-size - 2)"},
     OptionInfo{"serial", "TEXT", "serial number, 20 bytes (default the id)"},
+    OptionInfo{"poll-max-us", "N", "poll an empty ring for up to so long (default 0)"},
 };
 
 Outcome<OptionValues> parse_values(std::string_view text) {
@@ -138,11 +139,20 @@ Outcome<ExportPlan> parse_export(std::string_view text) {
     const QueueWishes wishes = {.queue_count = read.number("num-queues", 1),
                                 .queue_size = read.number("queue-size", 128),
                                 .max_segments = read.number("max-segments", 0)};
+    const std::uint64_t poll_max_us = read.number("poll-max-us", 0);
     if (!read.outcome()) return std::unexpected(read.outcome().error());
-    if (Outcome<void> set = set_queues(plan, wishes); !set) {
+    Outcome<void> set = set_queues(plan, wishes);
+    if (set) set = set_polling(plan, poll_max_us);
+    if (!set) {
         return failure(fmt::format("{}: {}", kSubject, set.error().message), set.error().code);
     }
     return plan;
+}
+
+Outcome<void> set_polling(ExportPlan& plan, std::uint64_t poll_max_us) {
+    constexpr std::uint64_t kNsPerUs = 1000;
+    plan.poll_bound_ns = poll_max_us * kNsPerUs;
+    return check_bounds("microseconds of polling", poll_max_us, {0, kLongestPollUs});
 }
 
 Outcome<void> set_queues(ExportPlan& plan, const QueueWishes& wishes) {

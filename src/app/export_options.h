@@ -26,6 +26,7 @@ struct ExportPlan {
     /// bounds the segments of a request.
     std::uint32_t queue_size = 128;
     BlkDevice::Options device;
+    std::uint64_t poll_bound_ns = 0;  ///< as vhost_user::ServerOptions has it
 };
 
 inline constexpr std::uint32_t kSmallestQueue = 8;
@@ -35,6 +36,11 @@ inline constexpr std::uint32_t kMostSegments = 1024;
 /// Reads "type=vhost-user-blk,id=E,node-name=N,addr.type=unix,addr.path=P,..." or JSON.
 /// Errors: unknown types and options, naming the nearest; missing ones; values out of range.
 [[nodiscard]] Outcome<ExportPlan> parse_export(std::string_view text);
+
+/// The longest bound of polling: beyond, an idle disk would look like a busy one.
+inline constexpr std::uint64_t kLongestPollUs = 100'000;
+/// Sets the bound of polling. Errors: out of range.
+[[nodiscard]] Outcome<void> set_polling(ExportPlan& plan, std::uint64_t poll_max_us);
 
 /// Sets the queues and what follows from them.
 struct QueueWishes {

@@ -149,9 +149,9 @@ Outcome<DaemonPlan> plan_short_form(const ServeArguments& arguments) {
     const QueueWishes wishes = {.queue_count = arguments.queue_count,
                                 .queue_size = arguments.queue_size,
                                 .max_segments = arguments.max_segments};
-    if (Outcome<void> set = set_queues(exported, wishes); !set) {
-        return std::unexpected(std::move(set.error()));
-    }
+    Outcome<void> set = set_queues(exported, wishes);
+    if (set) set = set_polling(exported, arguments.poll_max_us);
+    if (!set) return std::unexpected(std::move(set.error()));
     DaemonPlan plan;
     plan.nodes.push_back(std::move(*options));
     plan.exports.push_back(std::move(exported));

@@ -18,6 +18,7 @@ struct ServeArguments {
     std::uint64_t queue_count = 1;
     std::uint64_t queue_size = 128;
     std::uint64_t max_segments = 0;
+    std::uint64_t poll_max_us = 0;
     bool read_only = false;
     bool direct = false;
     std::string serial;

@@ -20,6 +20,14 @@ enum class IoKind : std::uint8_t {
     poll,       ///< until one of `poll_events` is ready; result = the ready events
 };
 
+/// Whether a read or write may be done at once, by a system call on the engine's thread, instead of
+/// being handed to the kernel: where the data is in memory that is several times cheaper.
+enum class AtOnce : std::uint8_t {
+    never,
+    if_ready,  ///< if the kernel need not wait for anything (RWF_NOWAIT)
+    always,    ///< in any case: the file is in memory
+};
+
 /// One operation. It lives at a stable address, with its segments, until `complete` is called.
 struct IoOp {
     IoKind kind = IoKind::read;
@@ -29,6 +37,9 @@ struct IoOp {
     unsigned segment_count = 0;       ///< read, write: 1 to kMaxSegments
     unsigned poll_events = 0;         ///< poll: POLLIN, POLLOUT, ...
     int fallocate_mode = 0;
+    /// read, write: what the owner of `fd` allows attempt(); null: never. It becomes `never` when
+    /// the file turns out to have no such thing.
+    AtOnce* at_once = nullptr;
 
     /// Bytes, events or 0 on success; a negative errno on failure (-ECANCELED after cancel()).
     std::int32_t result = 0;
@@ -49,6 +60,11 @@ class IoEngine {
     IoEngine(const IoEngine&) = delete;
     IoEngine& operator=(const IoEngine&) = delete;
     virtual ~IoEngine() = default;
+
+    /// Does the operation at once, if `at_once` allows it and it can be.
+    /// @return whether it has ended: `result` is set and `complete` is not called. If not, nothing
+    ///         happened, and it is to be submitted
+    [[nodiscard]] virtual bool attempt(IoOp& /*op*/) { return false; }
 
     /// Takes the operation. Cannot fail: what does not fit into the kernel's queue waits in ours.
     virtual void submit(IoOp& op) = 0;

@@ -57,7 +57,7 @@ void aim(IoOp& op, IoSegments segments, IoVector& rest, ByteRange left) {
 }
 
 /// Moves all of `segments`, in as many operations as it takes.
-/// @param first  kind, fd and the offset of the first byte
+/// @param first  kind, fd, at_once and the offset of the first byte
 Task<Result<void>> transfer(Reactor& reactor, IoOp first, IoSegments segments) {
     const std::uint64_t length = total_length(segments);
     std::uint64_t done = 0;
@@ -102,14 +102,18 @@ void IoAwaiter::await_suspend(std::coroutine_handle<> waiting) {
     engine.submit(*this);
 }
 
-Task<Result<void>> read_exactly(Reactor& reactor, int fd, std::uint64_t offset,
-                                IoSegments segments) {
-    return transfer(reactor, {.kind = IoKind::read, .fd = fd, .range = {offset, 0}}, segments);
+Task<Result<void>> read_exactly(Reactor& reactor, int fd, std::uint64_t offset, IoSegments segments,
+                                AtOnce* at_once) {
+    return transfer(reactor,
+                    {.kind = IoKind::read, .fd = fd, .range = {offset, 0}, .at_once = at_once},
+                    segments);
 }
 
 Task<Result<void>> write_exactly(Reactor& reactor, int fd, std::uint64_t offset,
-                                 IoSegments segments) {
-    return transfer(reactor, {.kind = IoKind::write, .fd = fd, .range = {offset, 0}}, segments);
+                                 IoSegments segments, AtOnce* at_once) {
+    return transfer(reactor,
+                    {.kind = IoKind::write, .fd = fd, .range = {offset, 0}, .at_once = at_once},
+                    segments);
 }
 
 Task<Result<void>> sync_data(Reactor& reactor, int fd) {

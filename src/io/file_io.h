@@ -17,19 +17,23 @@ struct IoAwaiter : IoOp {
     std::coroutine_handle<> handle;
 
     IoAwaiter(IoEngine& owner, const IoOp& op);
-    bool await_ready() const noexcept { return false; }
+    bool await_ready() { return engine.attempt(*this); }
     void await_suspend(std::coroutine_handle<> waiting);
     std::int32_t await_resume() const noexcept { return result; }
 };
 
 /// Reads exactly `total_length(segments)` bytes; what lies beyond the end of the file reads as
-/// zeroes. Errors: io and what error_from_errno says.
+/// zeroes.
+/// @param at_once  as IoOp::at_once; outlives the task
+/// Errors: io and what error_from_errno says.
 [[nodiscard]] Task<Result<void>> read_exactly(Reactor& reactor, int fd, std::uint64_t offset,
-                                              IoSegments segments);
+                                              IoSegments segments, AtOnce* at_once = nullptr);
 
-/// Writes all of `segments`. Errors: no_space, read_only, io.
+/// Writes all of `segments`.
+/// @param at_once  as IoOp::at_once; outlives the task
+/// Errors: no_space, read_only, io.
 [[nodiscard]] Task<Result<void>> write_exactly(Reactor& reactor, int fd, std::uint64_t offset,
-                                               IoSegments segments);
+                                               IoSegments segments, AtOnce* at_once = nullptr);
 
 /// fdatasync: when it returns, everything written before it is durable.
 [[nodiscard]] Task<Result<void>> sync_data(Reactor& reactor, int fd);

@@ -158,6 +158,27 @@ TEST(ReadExactly, direct_read_over_an_end_off_the_sector_grid_is_zero_filled) {
     EXPECT_EQ(buffer.at(8191), '\0');
 }
 
+TEST(ReadExactly, what_is_there_at_once_is_read_without_an_operation) {
+    ManualReactor reactor;
+    std::string first(2, '-');
+    std::string second(3, '-');
+    const std::array segments = {segment(first), segment(second)};
+    AtOnce at_once = AtOnce::always;
+    int attempts = 0;
+    reactor.manual().attempt_with = [&](IoOp& op) {
+        EXPECT_EQ(op.at_once, &at_once);
+        // A part is there, and then the rest of it.
+        EXPECT_EQ(op.range, attempts == 0 ? ByteRange(7, 5) : ByteRange(10, 2));
+        op.result = attempts == 0 ? 3 : 2;
+        ++attempts;
+        return true;
+    };
+    const Result<void> read = reactor.run_to_end(read_exactly(reactor, 3, 7, segments, &at_once));
+    EXPECT_TRUE(read.has_value());
+    EXPECT_EQ(attempts, 2);
+    EXPECT_TRUE(reactor.manual().in_flight.empty());
+}
+
 TEST(WriteExactly, all_segments_are_written) {
     UringReactor reactor;
     const UniqueFd file = temp_file("0123456789");

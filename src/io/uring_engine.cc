@@ -146,6 +146,7 @@ class UringEngine final : public IoEngine {
     [[nodiscard]] int open(unsigned queue_depth) { return ring_.open(queue_depth); }
     [[nodiscard]] unsigned features() const { return ring_.features(); }
 
+    [[nodiscard]] bool attempt(IoOp& op) override;
     void submit(IoOp& op) override;
     void cancel(IoOp& op) override;
     void poll(std::uint64_t deadline_ns) override;
@@ -182,6 +183,24 @@ UringEngine::~UringEngine() {
     // What is in flight writes into memory that its owner is about to free.
     ZBDKIT_ASSERT(waiting_.empty() && cancelled_.empty());
     ZBDKIT_ASSERT(in_flight_ == (wake_armed_ ? 1U : 0U));
+}
+
+bool UringEngine::attempt(IoOp& op) {
+    if (op.at_once == nullptr || *op.at_once == AtOnce::never) return false;
+    check_form(op);
+    const int flags = *op.at_once == AtOnce::if_ready ? RWF_NOWAIT : 0;
+    const auto count = static_cast<int>(op.segment_count);
+    const auto offset = static_cast<off_t>(op.range.offset);
+    const ssize_t moved = op.kind == IoKind::read
+                              ? ::preadv2(op.fd, op.segments, count, offset, flags)
+                              : ::pwritev2(op.fd, op.segments, count, offset, flags);
+    if (moved >= 0) {
+        op.result = static_cast<std::int32_t>(moved);
+        return true;
+    }
+    // Whatever else is wrong shows again when the operation is submitted, and is told then.
+    if (errno == EOPNOTSUPP) *op.at_once = AtOnce::never;
+    return false;
 }
 
 void UringEngine::submit(IoOp& op) {

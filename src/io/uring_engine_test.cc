@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -15,6 +16,7 @@
 #include <chrono>
 #include <csignal>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -104,6 +106,71 @@ TEST(UringEngine, read_at_the_end_is_short) {
     CountedOp op = transfer_op(IoKind::read, file.get(), 7, segments);
     EXPECT_EQ(result_of(*engine, op), 3);
     EXPECT_EQ(buffer, "789-----");
+}
+
+/// A file that is memory and nothing else.
+UniqueFd memory_file(std::string_view content) {
+    UniqueFd file(::memfd_create("zbdkit-test", MFD_CLOEXEC));
+    EXPECT_EQ(::pwrite(file.get(), content.data(), content.size(), 0),
+              static_cast<ssize_t>(content.size()));
+    return file;
+}
+
+TEST(UringEngine, at_once_is_done_without_a_poll) {
+    const auto engine = uring_engine();
+    const UniqueFd file = memory_file("0123456789");
+    AtOnce at_once = AtOnce::always;
+    std::string text = "ab";
+    std::string buffer(4, '-');
+    const std::array to_write = {segment(text)};
+    const std::array to_read = {segment(buffer)};
+    CountedOp write = transfer_op(IoKind::write, file.get(), 3, to_write);
+    CountedOp read = transfer_op(IoKind::read, file.get(), 2, to_read);
+    write.at_once = read.at_once = &at_once;
+    EXPECT_TRUE(engine->attempt(write));
+    EXPECT_TRUE(engine->attempt(read));
+    EXPECT_EQ(write.result, 2);
+    EXPECT_EQ(read.result, 4);
+    EXPECT_EQ(buffer, "2ab5");
+    EXPECT_EQ(write.completions + read.completions, 0);
+}
+
+TEST(UringEngine, nothing_is_attempted_that_is_not_allowed) {
+    const auto engine = uring_engine();
+    const UniqueFd file = memory_file("0123456789");
+    AtOnce at_once = AtOnce::never;
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, file.get(), 2, segments);
+    EXPECT_FALSE(engine->attempt(op));
+    op.at_once = &at_once;
+    EXPECT_FALSE(engine->attempt(op));
+    EXPECT_EQ(buffer, "----");
+}
+
+TEST(UringEngine, file_that_cannot_tell_whether_it_waits_is_not_asked_again) {
+    const auto engine = uring_engine();
+    const UniqueFd file = memory_file("0123456789");  // no RWF_NOWAIT, up to Linux 6.18 at least
+    AtOnce at_once = AtOnce::if_ready;
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, file.get(), 2, segments);
+    op.at_once = &at_once;
+    const bool is_done = engine->attempt(op);
+    EXPECT_EQ(at_once, is_done ? AtOnce::if_ready : AtOnce::never);
+    EXPECT_EQ(buffer, is_done ? "2345" : "----");
+}
+
+TEST(UringEngine, failed_attempt_leaves_the_error_to_the_operation) {
+    const auto engine = uring_engine();
+    AtOnce at_once = AtOnce::always;
+    std::string buffer(4, '-');
+    const std::array segments = {segment(buffer)};
+    CountedOp op = transfer_op(IoKind::read, 1 << 20, 0, segments);
+    op.at_once = &at_once;
+    EXPECT_FALSE(engine->attempt(op));
+    EXPECT_EQ(at_once, AtOnce::always);
+    EXPECT_EQ(result_of(*engine, op), -EBADF);
 }
 
 TEST(UringEngine, segments_are_written) {

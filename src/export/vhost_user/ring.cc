@@ -83,6 +83,8 @@ Outcome<void> Ring::start_if_ready() {
     const Outcome<void> made = make_queue();
     if (!made) return failure(fmt::format("ring {}: {}", index_, made.error().message));
     poll_interval_ns_ = kShortestPollNs;
+    poll_window_ = PollWindow(service_.poll_bound_ns);
+    expects_kicks_ = true;
     ZBDKIT_TRACE(ring_started, service_.name.c_str(), index_, size_);
     // A connection before this one may have pushed without getting its call through.
     signal_event(call_);
@@ -188,13 +190,18 @@ Task<void> Ring::work() {
             co_await changed_.wait();
             continue;
         }
-        queue_->disable_kicks();
+        expect_no_kicks();
         const Fetched fetched = fetch();
         switch (fetched) {
             case Fetched::some: co_await NextTurn(); break;
             case Fetched::no_room: co_await changed_.wait(); break;
             case Fetched::broken: mark_broken(); break;
             case Fetched::nothing:
+                if (looks_again()) {
+                    co_await NextTurn();
+                    break;
+                }
+                expects_kicks_ = true;
                 // What came between the look and the request for a kick brings no kick.
                 if (queue_->enable_kicks()) {
                     co_await NextTurn();
@@ -204,6 +211,16 @@ Task<void> Ring::work() {
                 break;
         }
     }
+}
+
+/// The driver reads on the same cache line, so it is told only when it must be told.
+void Ring::expect_no_kicks() {
+    if (std::exchange(expects_kicks_, false)) queue_->disable_kicks();
+}
+
+/// Whether an empty ring is looked at again at once, instead of waiting for a kick.
+bool Ring::looks_again() {
+    return !poll_window_.is_off() && poll_window_.nothing_found(service_.reactor.now_ns());
 }
 
 /// Takes up the chains that an earlier process took and did not return.
@@ -272,7 +289,10 @@ Ring::Fetched Ring::fetch() {
         break;
     }
     in_batch_ = false;
-    if (fetched == Fetched::some) poll_interval_ns_ = kShortestPollNs;
+    if (fetched == Fetched::some) {
+        poll_interval_ns_ = kShortestPollNs;
+        if (!poll_window_.is_off()) poll_window_.something_found(service_.reactor.now_ns());
+    }
     flush_calls();
     return fetched;
 }

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "export/vhost_user/inflight.h"
+#include "export/vhost_user/poll_window.h"
 #include "export/vhost_user/service.h"
 #include "io/file_io.h"
 #include "io/scope.h"
@@ -37,7 +38,10 @@ struct RingEnvironment {
 class Ring {
   public:
     Ring(Service& service, const RingEnvironment& environment, unsigned index)
-        : service_(service), environment_(environment), index_(index) {}
+        : service_(service),
+          environment_(environment),
+          index_(index),
+          poll_window_(service.poll_bound_ns) {}
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     /// The ring is stopped.
@@ -99,6 +103,8 @@ class Ring {
 
     [[nodiscard]] Task<void> work();
     [[nodiscard]] Task<void> wait_for_kick();
+    void expect_no_kicks();
+    [[nodiscard]] bool looks_again();
     [[nodiscard]] Task<void> flush_calls_each_turn();
     /// A chain on its way.
     struct Job {
@@ -135,6 +141,8 @@ class Ring {
     std::unique_ptr<InflightQueue> inflight_;  // null: no region
     bool stopping_ = false;
     bool broken_ = false;
+    bool expects_kicks_ = true;  // as far as the guest was told
+    PollWindow poll_window_;
     std::optional<ReadinessWaiter> kick_waiter_;
     std::optional<UniqueFd> next_kick_;  // replaces kick_ when nobody waits for that
     std::uint64_t poll_interval_ns_ = kShortestPollNs;

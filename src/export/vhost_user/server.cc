@@ -34,6 +34,7 @@ class UnixServer final : public Server {
         : reactor_(reactor),
           path_(options.socket_path),
           device_(backend, options.device, [&reactor] { return reactor.now_ns(); }),
+          service_{reactor_, device_, path_, options.poll_bound_ns},
           listener_(std::move(listener)),
           accept_waiter_(reactor, listener_.fd()) {}
     ~UnixServer() override { ZBDKIT_ASSERT(session_ == nullptr); }
@@ -55,7 +56,7 @@ class UnixServer final : public Server {
     Reactor& reactor_;
     std::string path_;
     BlkDevice device_;
-    Service service_{reactor_, device_, path_};
+    Service service_;
     Listener listener_;
     ReadinessWaiter accept_waiter_;
     std::unique_ptr<Session> session_;

@@ -18,6 +18,8 @@ namespace zbdkit::vhost_user {
 struct ServerOptions {
     std::string socket_path;
     BlkDevice::Options device;
+    /// The longest that a ring which ran empty is polled before its worker sleeps; 0: not at all.
+    std::uint64_t poll_bound_ns = 0;
 };
 
 /// What was served, for the exit summary and queries.

@@ -19,7 +19,8 @@ namespace zbdkit::vhost_user {
 struct Service {
     Reactor& reactor;
     BlkDevice& device;
-    const std::string& name;  ///< of the socket, for the log
+    const std::string& name;          ///< of the socket, for the log
+    std::uint64_t poll_bound_ns = 0;  ///< as ServerOptions has it
     ServerCounters counters{};
     LogLimiter log_limiter{};  ///< of everything that front ends can cause to be logged
 

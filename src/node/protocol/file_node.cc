@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -29,7 +31,9 @@ class FileNode final : public BlockNode {
         : BlockNode(std::move(parts.driver)),
           reactor_(reactor),
           fd_(std::move(parts.fd)),
-          filename_(std::move(parts.filename)) {
+          filename_(std::move(parts.filename)),
+          reads_at_once_(parts.shape.at_once),
+          writes_at_once_(parts.shape.at_once) {
         set_info({.size = parts.shape.size,
                   .block_size = parts.shape.block_size,
                   .physical_block_size = parts.shape.physical_block_size,
@@ -66,7 +70,8 @@ class FileNode final : public BlockNode {
     }
 
     Task<Result<void>> move_data(Request& request) {
-        return transfer(reactor_, fd_.get(), info(), request);
+        AtOnce& at_once = request.op == Op::read ? reads_at_once_ : writes_at_once_;
+        return transfer(reactor_, fd_.get(), info(), request, &at_once);
     }
     Task<Result<void>> write(Request& request) {
         return request.fua ? write_through(request) : move_data(request);
@@ -79,6 +84,9 @@ class FileNode final : public BlockNode {
     Reactor& reactor_;
     UniqueFd fd_;
     std::string filename_;
+    // Apart, because some file systems can do only one of them (ext4: reads).
+    AtOnce reads_at_once_;
+    AtOnce writes_at_once_;
 };
 
 Task<Result<void>> FileNode::punch(ByteRange range) {
@@ -150,6 +158,17 @@ Outcome<FileShape> shape_of_device(int fd, const std::string& filename) {
     return shape;
 }
 
+/// With O_DIRECT each transfer waits for the device; a file in memory never does. In between, the
+/// page cache may have what is wanted: the kernel knows.
+AtOnce at_once_of(int fd, bool direct) {
+    if (direct) return AtOnce::never;
+    struct statfs file_system{};
+    if (::fstatfs(fd, &file_system) != 0) return AtOnce::never;
+    const bool is_in_memory =
+        file_system.f_type == TMPFS_MAGIC || file_system.f_type == RAMFS_MAGIC;
+    return is_in_memory ? AtOnce::always : AtOnce::if_ready;
+}
+
 /// What O_DIRECT asks of offsets and memory, as far as the host tells; else `fallback` of both.
 struct DirectAlignment {
     std::uint32_t offset = 0;  ///< bytes
@@ -186,6 +205,7 @@ Outcome<FileShape> file_shape(int fd, const std::string& filename, bool direct) 
     } else {
         return failure(fmt::format("'{}' is neither a regular file nor a block device", filename));
     }
+    shape.at_once = at_once_of(fd, direct);
     if (!direct) return shape;
     constexpr std::uint32_t kFileFallback = 4096;
     const DirectAlignment alignment =

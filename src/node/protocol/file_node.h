@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/unique_fd.h"
 #include "block/node.h"
+#include "io/engine.h"
 #include "io/reactor.h"
 
 namespace zbdkit {
@@ -21,6 +22,7 @@ struct FileShape {
     std::uint32_t physical_block_size = 512;  ///< bytes
     std::uint32_t memory_alignment = 1;       ///< bytes; of segments' addresses
     bool is_block_device = false;
+    AtOnce at_once = AtOnce::never;  ///< reads and writes, as far as can be told beforehand
 };
 
 /// @param filename  for messages

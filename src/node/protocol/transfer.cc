@@ -22,11 +22,11 @@ bool is_aligned_for(const NodeInfo& node, IoSegments segments) {
 }
 
 Task<Result<void>> transfer_segments(Reactor& reactor, int fd, const Request& request,
-                                     IoSegments segments) {
+                                     IoSegments segments, AtOnce* at_once) {
     if (request.op == Op::read) {
-        return read_exactly(reactor, fd, request.range.offset, segments);
+        return read_exactly(reactor, fd, request.range.offset, segments, at_once);
     }
-    return write_exactly(reactor, fd, request.range.offset, segments);
+    return write_exactly(reactor, fd, request.range.offset, segments, at_once);
 }
 
 Task<Result<void>> transfer_bounced(Reactor& reactor, int fd, const Request& request) {
@@ -34,17 +34,17 @@ Task<Result<void>> transfer_bounced(Reactor& reactor, int fd, const Request& req
     const iovec segment = segment_of(buffer.bytes());
     const IoSegments segments(&segment, 1);
     if (request.op == Op::write) copy_from(request.segments, 0, buffer.bytes());
-    co_await ok(transfer_segments(reactor, fd, request, segments));
+    co_await ok(transfer_segments(reactor, fd, request, segments, nullptr));
     if (request.op == Op::read) copy_to(request.segments, 0, buffer.bytes());
     co_return Result<void>{};
 }
 
 }  // namespace
 
-Task<Result<void>> transfer(Reactor& reactor, int fd, const NodeInfo& node,
-                            const Request& request) {
+Task<Result<void>> transfer(Reactor& reactor, int fd, const NodeInfo& node, const Request& request,
+                            AtOnce* at_once) {
     return is_aligned_for(node, request.segments)
-               ? transfer_segments(reactor, fd, request, request.segments)
+               ? transfer_segments(reactor, fd, request, request.segments, at_once)
                : transfer_bounced(reactor, fd, request);
 }
 

@@ -14,8 +14,9 @@ namespace zbdkit {
 /// Performs a read or write at the same offset of `fd`.
 /// @param node     its memory_alignment and block_size are what `fd` asks of memory; 1 asks nothing
 /// @param request  read or write; outlives the task
+/// @param at_once  as IoOp::at_once; outlives the task
 /// Errors: as read_exactly() and write_exactly(). Thread: owner reactor.
 [[nodiscard]] Task<Result<void>> transfer(Reactor& reactor, int fd, const NodeInfo& node,
-                                          const Request& request);
+                                          const Request& request, AtOnce* at_once = nullptr);
 
 }  // namespace zbdkit

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "io/engine.h"
@@ -13,6 +14,7 @@ namespace zbdkit::test {
 
 class ManualEngine final : public IoEngine {
   public:
+    [[nodiscard]] bool attempt(IoOp& op) override { return attempt_with && attempt_with(op); }
     void submit(IoOp& op) override { in_flight.push_back(&op); }
     void cancel(IoOp& op) override { end(op, -125 /* ECANCELED */); }
 
@@ -39,8 +41,9 @@ class ManualEngine final : public IoEngine {
     }
 
     std::uint64_t clock_ns = 1000;
-    std::vector<std::uint64_t> deadlines;  // of all polls so far
-    std::vector<IoOp*> in_flight;          // in the order of submission
+    std::vector<std::uint64_t> deadlines;     // of all polls so far
+    std::vector<IoOp*> in_flight;             // in the order of submission
+    std::function<bool(IoOp&)> attempt_with;  // none: no attempt succeeds
 
   private:
     OpFifo ended_;

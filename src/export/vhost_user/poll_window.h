@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// How long a ring that has nothing to do is looked at again and again before its worker sleeps. A
+// look is much cheaper than a wake-up, so where requests follow each other closely this pays; where
+// they do not, the window closes by itself. Pure.
+//
+// The window starts at its bound. A pause that a longer window, within the bound, would have
+// covered opens it to twice that pause; a pause beyond the bound halves it, and once it is smaller
+// than kSmallestNs it is closed.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace zbdkit::vhost_user {
+
+class PollWindow {
+  public:
+    static constexpr std::uint64_t kSmallestNs = 1'000;
+
+    /// @param bound_ns  the longest window; 0: never look again
+    explicit PollWindow(std::uint64_t bound_ns) : bound_ns_(bound_ns), window_ns_(bound_ns) {}
+
+    /// Whether there is anything to measure: without a bound nobody need look at the clock.
+    [[nodiscard]] bool is_off() const { return bound_ns_ == 0; }
+    /// There was nothing to do. @return whether to look again instead of sleeping
+    [[nodiscard]] bool nothing_found(std::uint64_t now_ns);
+    /// There was something to do.
+    void something_found(std::uint64_t now_ns);
+
+    [[nodiscard]] std::uint64_t window_ns() const { return window_ns_; }
+
+  private:
+    std::uint64_t bound_ns_;
+    std::uint64_t window_ns_;
+    std::optional<std::uint64_t> idle_since_ns_;
+};
+
+}  // namespace zbdkit::vhost_user
