@@ -26,7 +26,7 @@ LICENCE = "SPDX-License-Identifier: Apache-2.0"
 # A folder of src/ may include those of smaller numbers. Equal numbers are siblings.
 FLOORS = {
     "base": 0, "io": 1, "zone": 2, "block": 3, "node": 4, "graph": 5, "virtio": 6, "export": 7,
-    "capi": 7, "control": 7, "app": 8,
+    "bench": 7, "capi": 7, "control": 7, "app": 8,
 }  # fmt: skip
 
 # Files that decide and do no I/O, so that they can be proved and fuzzed. Without their extension.
@@ -34,10 +34,12 @@ PURE = {
     "block/write_record", "virtio/blk_recover",
     "zone/zone", "zone/zone_rules", "zone/zone_table", "zone/zone_text",
     "virtio/blk_wire", "virtio/blk_parse", "virtio/blk_status", "virtio/blk_config",
-    "export/vhost_user/wire", "node/format/zoned_header", "node/format/zoned_diagnosis",
+    "virtio/vhost_user_protocol", "export/vhost_user/wire", "node/format/zoned_header", "node/format/zoned_diagnosis",
     "node/filter/write_log_format",
     "node/filter/fault_rules", "node/filter/fault_zones", "node/filter/zone_watch",
     "node/filter/throttle_limits",
+    "bench/random", "bench/latency_histogram", "bench/stamp", "bench/verifier", "bench/workload",
+    "bench/plain_workload", "bench/zoned_workload",
     "app/io_number", "app/io_text",
 }  # fmt: skip
 SYSTEM_HEADERS = re.compile(

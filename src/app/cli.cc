@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "app/bench.h"
 #include "app/check.h"
 #include "app/create.h"
 #include "app/drivers.h"
@@ -69,6 +70,7 @@ class CommandLine {
     void add_io();
     void add_drivers();
     void add_serve();
+    void add_bench();
 
     [[nodiscard]] std::string unknown_word(const CLI::App& app, const std::string& word) const;
     /// Says what is wrong with the command line. @return the exit status
@@ -92,6 +94,7 @@ CommandLine::CommandLine() : app_("zbdkit makes, looks at and serves zoned disks
     add_check();
     add_io();
     add_serve();
+    add_bench();
     add_drivers();
 }
 
@@ -228,6 +231,50 @@ void CommandLine::add_serve() {
         "      --blockdev driver=zoned,node-name=a,file=f \\\n"
         "      --export type=vhost-user-blk,id=ea,node-name=a,addr.type=unix,addr.path=a.sock,"
         "writable=on");
+}
+
+void CommandLine::add_bench() {
+    BenchArguments& arguments = add("bench", "Load a vhost-user-blk server and measure", run_bench);
+    CLI::App& app = latest();
+    app.add_option("SOCKET", arguments.socket_path, "where the server listens")->type_name("");
+    app.add_option("--op", arguments.operation,
+                   "read, write, randread (default), randwrite, append or mixed")
+        ->type_name("OP");
+    app.add_option("--block-size", arguments.block_size, "of each request (default 4K)")
+        ->type_name("SIZE");
+    app.add_option("--depth", arguments.depth, "requests in flight in each queue (default 32)")
+        ->type_name("N");
+    app.add_option("--queues", arguments.queue_count, "all served by one thread (default 1)")
+        ->type_name("N");
+    app.add_option("--queue-size", arguments.queue_size,
+                   "descriptors, 3 for each request (default 128, or what the depth needs)")
+        ->type_name("N");
+    app.add_flag("--packed", arguments.packed, "packed rings");
+    app.add_option("--zones", arguments.zones,
+                   "zones in use (default 8, or what the disk's limits allow)")
+        ->type_name("N");
+    app.add_option("--zone-first", arguments.zone_first, "the first of them (default 0)")
+        ->type_name("N");
+    app.add_option("--range", arguments.range,
+                   "bytes in use of a disk without zones (default all, up to 1G)")
+        ->type_name("SIZE");
+    app.add_option("--read-percent", arguments.read_percent, "of mixed (default 70)")
+        ->type_name("N");
+    app.add_option("--seconds", arguments.seconds, "how long to measure (default 5)")
+        ->type_name("TIME");
+    app.add_option("--warm-up", arguments.warm_up, "load before that (default 0.5)")
+        ->type_name("TIME");
+    app.add_option("--timeout", arguments.timeout,
+                   "give up if the server does nothing for so long (default 10)")
+        ->type_name("TIME");
+    app.add_option("--wait", arguments.wait, "poll (default) or event: sleep until a call")
+        ->type_name("HOW");
+    app.add_flag("--verify", arguments.verify, "stamp what is written and check what is read");
+    app.add_option("--seed", arguments.seed, "of what is random (default 1)")->type_name("N");
+    app.add_flag("--json", arguments.json, "for programs");
+    app.footer(
+        "Overwrites the part of the disk that it uses.\n"
+        "Example: zbdkit bench disk.sock --op append --depth 8 --zones 4");
 }
 
 void CommandLine::add_drivers() {

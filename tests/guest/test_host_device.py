@@ -432,31 +432,29 @@ def serve_script(arguments: str, then: str) -> str:
     )
 
 
-def ring_bench() -> str:
-    path = daemon.program().parent / "bench/ring_bench"
-    assert path.exists(), f"no {path}: build target ring_bench"
-    return str(path)
+def bench(options: str) -> str:
+    return f"{daemon.program()} bench /run/z.sock --warm-up 0 {options}"
 
 
 def test_device_is_served_to_a_ring(host):
     with NullBlk(host, size=512, zone_size=32) as device:
-        host.sh(serve_script(device.path, f"{ring_bench()} /run/z.sock append 32 1 32"), timeout=60)
-        assert device.pointer(0) > 0
-        host.sh(serve_script(device.path, f"{ring_bench()} /run/z.sock randread 32 1 64"), timeout=60)
+        host.sh(serve_script(device.path, bench("--op append --seconds 1")), timeout=60)
+        assert sum(pointer for _, pointer in device.zones()) > 0
+        host.sh(serve_script(device.path, bench("--op randread --zones 2 --seconds 1")), timeout=60)
 
 
 def test_device_that_vanishes_below_a_ring_leaves_the_server_in_order(host):
     device = NullBlk(host, size=64, zone_size=4, irqmode=2, completion_nsec=50_000_000)
-    bench = f"{ring_bench()} /run/z.sock append 32 20 4 & bench=$!; sleep 1; echo 0 >{device.folder}/power; ! wait $bench"
-    result = host.run(serve_script(device.path, bench), timeout=60)
-    assert result.ok and "append: status 1" in result.output, result.output
+    load = f"{bench('--op append --seconds 20')} & bench=$!; sleep 1; echo 0 >{device.folder}/power; ! wait $bench"
+    result = host.run(serve_script(device.path, load), timeout=60)
+    assert result.ok and "the server answered IOERR (1)" in result.output, result.output
     device.remove()
 
 
 def test_waiting_appends_become_few_writes(host):
     with NullBlk(host, size=64, zone_size=4, irqmode=2, completion_nsec=50_000_000) as device:
         before = device.writes()
-        host.sh(serve_script(device.path, f"{ring_bench()} /run/z.sock append 32 1 4"), timeout=60)
+        host.sh(serve_script(device.path, bench("--op append --zones 1 --seconds 1")), timeout=60)
         writes = device.writes() - before
         appends = sum(pointer for _, pointer in device.zones()) // 4096
     print(f"{appends} appends in {writes} writes")

@@ -24,7 +24,6 @@ add_custom_command(OUTPUT io_test COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_SOURC
                    DEPENDS ${CMAKE_SOURCE_DIR}/io_test)
 add_custom_target(all_of_it ALL DEPENDS io_test)
 add_custom_target(zbdkit COMMAND ${CMAKE_COMMAND} -E true)
-add_custom_target(ring_bench COMMAND ${CMAKE_COMMAND} -E true)
 add_custom_target(zbdkit-crash COMMAND ${CMAKE_COMMAND} -E true)
 add_test(NAME unit.io COMMAND ${CMAKE_BINARY_DIR}/io_test)
 set_tests_properties(unit.io PROPERTIES LABELS unit)

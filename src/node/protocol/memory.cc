@@ -119,6 +119,9 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_memory(OpenContext& /*context*/,
                                       std::strerror(errno)),
                           Errc::no_space);
     }
+    // Large pages where the host has them: storage that is all over the place misses the TLB less, and
+    // fresh storage costs a fault for 2 MiB instead of 4 KiB. Without them all is the same.
+    ::madvise(memory, size, MADV_HUGEPAGE);
     const MutableBytes bytes(byte_pointer(memory), size);
     std::unique_ptr<BlockNode> node = std::make_unique<MemoryNode>(Mapping(bytes), bytes);
     co_return node;

@@ -46,6 +46,11 @@ class FakeDisk final : public BlockNode {
     /// While set, requests that were performed wait before they end. Thread: any.
     std::atomic<bool> hold_ends{false};
     std::atomic<unsigned> performed{0};
+    /// While set: a byte in the middle of what is read is wrong; data of writes goes nowhere; all
+    /// requests fail. Thread: any.
+    std::atomic<bool> spoil_reads{false};
+    std::atomic<bool> lose_writes{false};
+    std::atomic<bool> fail_all{false};
     /// Requests that arrived, and those that ended. Thread: any.
     std::atomic<unsigned> arrived{0};
     std::atomic<unsigned> ended{0};
@@ -67,9 +72,10 @@ class FakeDisk final : public BlockNode {
 
   private:
     [[nodiscard]] Result<void> perform(Request& request) {
+        if (fail_all) return fail(Errc::io, "a fake fault");
         const auto zone = static_cast<std::uint32_t>(request.range.offset / kZoneSize);
         switch (request.op) {
-            case Op::read: copy_to(request.segments, 0, at(request.range)); return {};
+            case Op::read: read(request); return {};
             case Op::write: return write(request, zone);
             case Op::append:
                 request.append_offset = zone * kZoneSize + written_[zone];
@@ -94,6 +100,15 @@ class FakeDisk final : public BlockNode {
         return fail(Errc::not_supported, "not in this fake");
     }
 
+    void read(const Request& request) {
+        const MutableBytes found = at(request.range);
+        std::byte& middle = found[found.size() / 2];
+        const std::byte right = middle;
+        if (spoil_reads) middle ^= std::byte{1};
+        copy_to(request.segments, 0, found);
+        middle = right;
+    }
+
     [[nodiscard]] Result<void> write(const Request& request, std::uint32_t zone) {
         if (info().zones.is_zoned()) {
             if (request.range.offset != zone * kZoneSize + written_[zone]) {
@@ -101,7 +116,7 @@ class FakeDisk final : public BlockNode {
             }
             written_[zone] += request.range.length;
         }
-        copy_from(request.segments, 0, at(request.range));
+        if (!lose_writes) copy_from(request.segments, 0, at(request.range));
         return {};
     }
 
