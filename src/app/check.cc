@@ -109,7 +109,7 @@ Task<Outcome<void>> repair(Opened& opened, Checkup& checkup, Permission permissi
         found = &longer;
     }
     co_await ok(repair_image(*opened.storage.node, *found, permission));
-    checkup.left = co_await ok(check_image(*opened.storage.node));
+    checkup.left = co_await ok(check_repaired_image(*opened.storage.node, permission));
     co_return Outcome<void>{};
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <utility>
+#include <vector>
 
 #include "app/image_metadata.h"
 #include "node/format/zoned_store.h"
@@ -17,6 +18,28 @@ using zoned::Cure;
 using zoned::Finding;
 using zoned::FindingKind;
 using zoned::SuperblockFault;
+
+/// What is wrong with each of the pages read last. Those that share a block of the live table that
+/// cannot be read are mended together or not at all: the block is written as a whole.
+std::vector<zoned::PageDiagnosis> diagnose_pages(const zoned::ImageFacts& image,
+                                                 const ImageMetadata& metadata, std::uint32_t first,
+                                                 std::uint32_t count) {
+    std::vector<zoned::PageDiagnosis> pages;
+    pages.reserve(count);
+    for (std::uint32_t i = 0; i < count; ++i) {
+        pages.push_back(zoned::diagnose_page(image, metadata.page(first + i)));
+    }
+    const auto join = [&](std::uint32_t i) {
+        if (!metadata.shares_unread_block(first + i)) return;
+        const Cure cure = zoned::worse(pages.at(i).cure, pages.at(i + 1).cure);
+        pages.at(i).cure = cure;
+        pages.at(i + 1).cure = cure;
+    };
+    // There and back, for rows of such blocks.
+    for (std::uint32_t i = 0; i + 1 < count; ++i) join(i);
+    for (std::uint32_t i = count - 1; i-- > 0;) join(i);
+    return pages;
+}
 
 class Checker {
   public:
@@ -31,7 +54,7 @@ class Checker {
     }
     [[nodiscard]] Task<Outcome<void>> check_superblocks();
     [[nodiscard]] Task<Outcome<void>> check_pages();
-    void check_page(std::uint32_t page);
+    void check_page(std::uint32_t page, zoned::PageDiagnosis found);
     void check_missing_pages(std::uint32_t first);
     void judge_length();
 
@@ -93,6 +116,9 @@ Outcome<void> refuse_foreign(const std::string& name,
         }
     }
     if (is_ours(copies[0]) || is_ours(copies[1])) return {};
+    for (const zoned::SuperblockCopy& copy : copies) {
+        if (copy.unread) return failure(fmt::format("cannot read '{}'", name), *copy.unread);
+    }
     return failure(fmt::format("'{}' is no zbdkit image", name), Errc::not_supported);
 }
 
@@ -127,7 +153,9 @@ Task<Outcome<void>> Checker::check_pages() {
             break;
         }
         const std::uint32_t count = co_await ok(metadata_.read_pages(image_.superblock, page));
-        for (const std::uint32_t end = page + count; page < end; ++page) check_page(page);
+        for (zoned::PageDiagnosis& found : diagnose_pages(image_, metadata_, page, count)) {
+            check_page(page++, std::move(found));
+        }
         if (progress_.report != nullptr) {
             progress_.report(progress_.context, page, layout.page_count);
         }
@@ -135,8 +163,7 @@ Task<Outcome<void>> Checker::check_pages() {
     co_return Outcome<void>{};
 }
 
-void Checker::check_page(std::uint32_t page) {
-    zoned::PageDiagnosis found = zoned::diagnose_page(image_, metadata_.page(page));
+void Checker::check_page(std::uint32_t page, zoned::PageDiagnosis found) {
     ++result_.pages_checked;
     result_.zones_checked += zoned::entries_of_page(image_.superblock.geometry, page);
     result_.counts.implicitly_open += found.implicitly_open;
@@ -188,6 +215,18 @@ bool permits(Permission permission, Cure cure) {
     return cure == Cure::repair || (cure == Cure::force && permission == Permission::force);
 }
 
+Task<Outcome<CheckResult>> check_repaired_image(BlockNode& storage, Permission permission) {
+    CheckResult result = co_await ok(check_image(storage));
+    for (Finding& finding : result.findings) {
+        if (!finding.is_unread || !permits(permission, finding.cure)) continue;
+        --(finding.cure == Cure::repair ? result.repairable : result.forceable);
+        ++result.incurable;
+        finding.cure = Cure::none;
+        finding.text += "; it was written anew, and still cannot be read";
+    }
+    co_return result;
+}
+
 // --- Repair -------------------------------------------------------------------------------------
 
 namespace {
@@ -233,10 +272,13 @@ Task<Outcome<void>> Mender::mend_pages() {
     std::uint32_t page = 0;
     while (page < page_count) {
         const std::uint32_t count = co_await ok(metadata_.read_pages(image_.superblock, page));
-        for (const std::uint32_t end = page + count; page < end; ++page) {
-            const zoned::PageDiagnosis found = zoned::diagnose_page(image_, metadata_.page(page));
-            if (!permits(permission_, found.cure)) continue;
-            co_await ok(metadata_.write_repair(image_, page, found.repair));
+        const std::vector<zoned::PageDiagnosis> pages =
+            diagnose_pages(image_, metadata_, page, count);
+        for (const zoned::PageDiagnosis& found : pages) {
+            if (permits(permission_, found.cure)) {
+                co_await ok(metadata_.write_repair(image_, page, found.repair));
+            }
+            ++page;
         }
     }
     co_return Outcome<void>{};

@@ -54,6 +54,12 @@ enum class Permission : std::uint8_t {
 };
 [[nodiscard]] bool permits(Permission permission, zoned::Cure cure);
 
+/// check_image() after a repair_image() with the same permission: what was written anew and still
+/// cannot be read is told as such, with no cure.
+/// Errors: as check_image()
+[[nodiscard]] Task<Outcome<CheckResult>> check_repaired_image(BlockNode& storage,
+                                                              Permission permission);
+
 /// Mends what check_image() found, as far as permitted, apart from the length: storage that is too
 /// short must be as long as the image before. Interrupted anywhere, it leaves an image that is no
 /// worse, and can be done again.

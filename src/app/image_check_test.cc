@@ -26,6 +26,8 @@ using zoned::Superblock;
 
 constexpr std::uint64_t kSmallZone = 64 * kKiB;
 constexpr std::uint32_t kZones = 8;
+constexpr const char* kSaid = "injected fault: Input/output error";
+constexpr const char* kStillUnread = "; it was written anew, and still cannot be read";
 
 std::uint64_t bits(ZoneState state, std::uint64_t data_end) {
     return zoned::encode_word({.record = {.state = state, .data_end = data_end}});
@@ -127,16 +129,18 @@ class ImageCheck : public test::ZonedFormat {
     // --- Checking ---------------------------------------------------------------------------
 
     CheckResult check() {
-        const std::unique_ptr<BlockNode> node = make_memory_node(memory_.bytes());
+        const std::unique_ptr<BlockNode> node = storage();
         Outcome<CheckResult> result = reactor_.run_to_end(check_image(*node));
         EXPECT_TRUE(result.has_value()) << result.error().message;
         return result ? std::move(*result) : CheckResult{};
     }
     CheckResult repair(Permission permission) {
         const CheckResult found = check();
-        const std::unique_ptr<BlockNode> node = make_memory_node(memory_.bytes());
+        const std::unique_ptr<BlockNode> node = storage();
         EXPECT_TRUE(reactor_.run_to_end(repair_image(*node, found, permission)).has_value());
-        return check();
+        Outcome<CheckResult> left = reactor_.run_to_end(check_repaired_image(*node, permission));
+        EXPECT_TRUE(left.has_value()) << left.error().message;
+        return left ? std::move(*left) : CheckResult{};
     }
     static std::string listed(const CheckResult& result, bool with_notes = true) {
         std::string text;
@@ -163,6 +167,24 @@ class ImageCheck : public test::ZonedFormat {
             EXPECT_TRUE(std::ranges::equal(before, memory_.bytes())) << "written without --force";
         }
         EXPECT_EQ(listed(repair(permission), false), "");
+    }
+    /// The same of sectors that cannot be read. As long as they stay so they are told of, and
+    /// nobody claims to mend them any more; and when they can be read there is no damage.
+    void expect_written_anew(const std::string& findings, Permission permission) {
+        EXPECT_EQ(listed(check()), findings);
+        if (permission == Permission::force) {
+            const std::vector<std::byte> before = saved();
+            EXPECT_TRUE(repair(Permission::repair).is_damaged);
+            EXPECT_TRUE(std::ranges::equal(before, memory_.bytes())) << "written without --force";
+        }
+        const CheckResult left = repair(permission);
+        EXPECT_EQ(left.repairable + left.forceable, 0U) << listed(left);
+        EXPECT_GT(left.incurable, 0U);
+        for (const zoned::Finding& finding : left.findings) {
+            EXPECT_NE(finding.text.find(kStillUnread), std::string::npos) << finding.text;
+        }
+        replace_sectors();
+        EXPECT_EQ(listed(check(), false), "");
     }
     void expect_data() {
         ASSERT_EQ(open(), "");
@@ -622,6 +644,379 @@ TEST_F(ImageCheck, space_to_be_reclaimed_is_a_note) {
     store_le(live(6), word);
     EXPECT_EQ(listed(check()), "reclaim-pending of zone 6");
     EXPECT_FALSE(check().is_damaged);
+}
+
+// --- Sectors that cannot be read ----------------------------------------------------------------
+
+/// Each of these is garbage under the fault: what a repair does not write anew is found afterwards.
+class UnreadSectors : public ImageCheck {
+  protected:
+    void lose_copy(std::uint32_t index) {
+        lose_sectors({index * zoned::kSecondSuperblockOffset, kPageSize});
+    }
+    void lose_slot(std::uint32_t index) {
+        lose_sectors({layout_.slot_offset(0, index), kPageSize});
+    }
+    void lose_live_table() { lose_sectors({layout_.live_table_offset, kPageSize}); }
+    /// Leaves the newer slot with other states than the older one: zone 2 was reset.
+    void reset_zone_2() {
+        act(Op::zone_reset, 3);
+        ASSERT_EQ(now(flush_request()), std::nullopt);
+        act(Op::zone_reset, 2);
+    }
+};
+
+TEST_F(UnreadSectors, superblock_is_written_anew_from_the_other_copy) {
+    for (const std::uint32_t index : {0U, 1U}) {
+        close();
+        lose_copy(index);
+        EXPECT_EQ(check().findings.at(0).text, std::string("it cannot be read: ") + kSaid);
+        expect_written_anew(index == 0 ? "superblock-unreadable of superblock"
+                                       : "superblock-unreadable of superblock copy at 64 KiB",
+                            Permission::repair);
+        EXPECT_EQ(superblock(0), superblock(1));
+        expect_all_there();
+    }
+}
+
+TEST_F(UnreadSectors, superblock_beside_a_damaged_one_needs_force) {
+    close();
+    lose_copy(0);
+    copy(1)[3000] ^= std::byte{1};
+    EXPECT_EQ(
+        listed(check()),
+        "superblocks-lost of superblock (force), superblocks-lost of superblock copy at 64 KiB "
+        "(force)");
+    repair(Permission::force);
+    replace_sectors();
+    EXPECT_EQ(listed(check()), "");
+    expect_all_there();
+}
+
+TEST_F(UnreadSectors, both_superblocks_are_an_error) {
+    close();
+    lose_copy(0);
+    lose_copy(1);
+    const std::unique_ptr<BlockNode> node = storage();
+    const Outcome<CheckResult> result = reactor_.run_to_end(check_image(*node));
+    ASSERT_FALSE(result.has_value());
+    EXPECT_EQ(result.error().message, std::string("cannot read 'memory of 1.5 MiB': ") + kSaid);
+}
+
+TEST_F(UnreadSectors, superblock_that_cannot_be_written_either_is_an_error) {
+    close();
+    lose_copy(0);
+    faults_ += ",inject-error.1.event=write,inject-error.1.offset=0";
+    const CheckResult found = check();
+    const std::unique_ptr<BlockNode> node = storage();
+    const Outcome<void> done = reactor_.run_to_end(repair_image(*node, found, Permission::repair));
+    ASSERT_FALSE(done.has_value());
+    EXPECT_EQ(done.error().message,
+              std::string("cannot write 4 KiB of 'memory of 1.5 MiB' at 0: ") + kSaid);
+}
+
+TEST_F(UnreadSectors, either_slot_of_a_clean_image_is_written_anew) {
+    for (const bool is_newer : {false, true}) {
+        close();
+        const std::uint32_t lost = is_newer ? newest() : 1 - newest();
+        lose_slot(lost);
+        expect_written_anew("slot-unreadable of commit page 0, slot " + std::to_string(lost),
+                            Permission::repair);
+        expect_all_there();
+    }
+}
+
+TEST_F(UnreadSectors, either_slot_is_written_anew_after_the_daemons_death) {
+    for (const bool is_newer : {false, true}) {
+        fill("zone.size=64K,zone.conventional_zones=1");
+        reset_zone_2();
+        kill_daemon();
+        const std::uint32_t lost = is_newer ? newest() : 1 - newest();
+        lose_slot(lost);
+        expect_written_anew("slot-unreadable of commit page 0, slot " + std::to_string(lost),
+                            Permission::repair);
+        EXPECT_EQ(page(lost).words.at(2) & ~(std::uint64_t{1} << 60), bits(ZoneState::empty, 0));
+        ASSERT_EQ(open(), "");
+        EXPECT_EQ(zone_at(2 * kSmallZone).state, ZoneState::empty);
+        EXPECT_EQ(byte_at(kSmallZone), 0x11);
+    }
+}
+
+TEST_F(UnreadSectors, newer_slot_after_a_power_loss_needs_force_and_loses_no_data) {
+    lose_power();
+    const std::uint32_t newer = newest();
+    lose_slot(newer);
+    expect_written_anew(
+        "slot-unreadable of commit page 0, slot " + std::to_string(newer) + " (force)",
+        Permission::force);
+    expect_all_there();
+}
+
+TEST_F(UnreadSectors, older_slot_after_a_power_loss_needs_force_and_loses_no_data) {
+    lose_power();
+    const std::uint32_t older = 1 - newest();
+    lose_slot(older);
+    EXPECT_EQ(check().findings.at(0).text,
+              std::string("it cannot be read: ") + kSaid + ", and may have been the newer one");
+    expect_written_anew(
+        "slot-unreadable of commit page 0, slot " + std::to_string(older) + " (force)",
+        Permission::force);
+    expect_all_there();
+}
+
+/// What was reset last may have its data again: that it was is what was lost.
+TEST_F(UnreadSectors, zone_whose_reset_was_lost_keeps_what_can_be_read_of_it) {
+    lose_power();
+    store_le(live(1), bits(ZoneState::empty, 0));
+    lose_slot(newest());
+    repair(Permission::force);
+    replace_sectors();
+    expect_all_there();
+}
+
+/// The slot that is left was written before the finish, or the live table does not have it yet.
+TEST_F(UnreadSectors, zone_that_was_finished_stays_full) {
+    for (const bool is_in_live_table : {true, false}) {
+        lose_power();
+        const std::uint32_t newer = newest();
+        if (is_in_live_table) {
+            zoned::CommitPage older = page(1 - newer);
+            older.words.at(2) = bits(ZoneState::implicit_open, 4096);
+            put_page(1 - newer, older);
+            lose_slot(newer);
+        } else {
+            store_le(live(2), bits(ZoneState::implicit_open, 4096));
+            lose_slot(1 - newer);
+        }
+        repair(Permission::force);
+        replace_sectors();
+        expect_all_there();
+    }
+}
+
+TEST_F(UnreadSectors, slot_after_a_power_loss_with_a_bad_live_word_makes_the_zone_full) {
+    lose_power();
+    store_le(live(6), ~std::uint64_t{0});
+    lose_slot(newest());
+    repair(Permission::force);
+    replace_sectors();
+    EXPECT_EQ(listed(check()), "");
+    expect_data();
+    expect_full(6);
+    EXPECT_EQ(zone_at(5 * kSmallZone).state, ZoneState::empty);
+}
+
+TEST_F(UnreadSectors, slot_beside_one_that_a_power_loss_tore_is_a_page_lost) {
+    lose_power();
+    smash(slot(newest()));
+    lose_slot(1 - (zoned::decode_commit_page(slot(0), superblock().uuid, 0, kZones) ? 1U : 0U));
+    expect_written_anew("page-lost of commit page 0 (force)", Permission::force);
+    expect_all_there();
+}
+
+TEST_F(UnreadSectors, both_slots_are_written_anew_from_the_live_table) {
+    close();
+    lose_slot(0);
+    lose_slot(1);
+    EXPECT_EQ(check().findings.at(0).text,
+              std::string("no slot is readable (slot 0: ") + kSaid + ") (slot 1: " + kSaid +
+                  "): the states of zones 0 to 7 are in the live table");
+    expect_written_anew("page-lost of commit page 0", Permission::repair);
+    expect_all_there();
+}
+
+TEST_F(UnreadSectors, slot_of_a_new_image_that_was_never_written_is_written) {
+    disk_.reset();
+    const std::unique_ptr<BlockNode> node = make_memory_node(memory_.bytes());
+    ASSERT_TRUE(reactor_.run_to_end(zoned::format_image(*node, image_)).has_value());
+    lose_slot(1);
+    expect_written_anew("slot-unreadable of commit page 0, slot 1", Permission::repair);
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone_at(kSmallZone).state, ZoneState::empty);
+}
+
+TEST_F(UnreadSectors, live_table_is_written_anew_from_the_commit_pages_where_they_count) {
+    for (const bool is_clean : {true, false}) {
+        if (is_clean) {
+            close();
+        } else {
+            lose_power();
+        }
+        lose_live_table();
+        EXPECT_NE(open(true), "");
+        expect_written_anew("live-table-unreadable of live table, zones 0 to 7",
+                            Permission::repair);
+        expect_all_there();
+    }
+}
+
+TEST_F(UnreadSectors, live_table_of_a_new_image_is_blank_again) {
+    disk_.reset();
+    const std::unique_ptr<BlockNode> node = make_memory_node(memory_.bytes());
+    ASSERT_TRUE(reactor_.run_to_end(zoned::format_image(*node, image_)).has_value());
+    lose_live_table();
+    expect_written_anew("live-table-unreadable of live table, zones 0 to 7", Permission::repair);
+    EXPECT_TRUE(zoned::is_blank(memory_.bytes().subspan(layout_.live_table_offset, kPageSize)));
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(zone_at(kSmallZone).state, ZoneState::empty);
+}
+
+/// Zone 3 was committed as written full, which it still is; of the others more may have been
+/// written.
+TEST_F(UnreadSectors, live_table_that_counts_needs_force) {
+    kill_daemon();
+    lose_live_table();
+    expect_written_anew("live-table-unreadable of live table, zones 0 to 7 (force)",
+                        Permission::force);
+    expect_data();
+    for (std::uint32_t zone = 1; zone < kZones; ++zone) expect_full(zone);
+}
+
+TEST_F(UnreadSectors, live_table_that_counts_with_zones_that_can_only_be_full_is_written_anew) {
+    for (std::uint32_t zone = 1; zone < kZones; ++zone) act(Op::zone_reset, zone);
+    for (std::uint32_t zone = 1; zone < kZones; ++zone) write(zone * kSmallZone, kSmallZone, 0x33);
+    ASSERT_EQ(now(flush_request()), std::nullopt);
+    kill_daemon();
+    lose_live_table();
+    expect_written_anew("live-table-unreadable of live table, zones 0 to 7", Permission::repair);
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(byte_at(7 * kSmallZone), 0x33);
+    expect_full(7);
+}
+
+TEST_F(UnreadSectors, live_table_and_slot_of_a_clean_image_need_force) {
+    close();
+    const std::uint32_t newer = newest();
+    lose_slot(newer);
+    lose_live_table();
+    expect_written_anew("slot-unreadable of commit page 0, slot " + std::to_string(newer) +
+                            " (force), live-table-unreadable of live table, zones 0 to 7 (force)",
+                        Permission::force);
+    expect_data();
+    expect_full(6);
+}
+
+TEST_F(UnreadSectors, repair_cut_off_at_any_write_can_be_done_again) {
+    lose_power();
+    lose_copy(0);
+    lose_slot(newest());
+    lose_live_table();
+    // The sectors are garbage that a checksum tells, but for the live table.
+    std::ranges::fill(memory_.bytes().subspan(layout_.live_table_offset, kPageSize),
+                      std::byte{0xff});
+    const std::vector<std::byte> damaged = saved();
+    const std::string faults = faults_;
+    bool is_cut = true;
+    int cut_at = 0;
+    for (; is_cut && cut_at < 32; ++cut_at) {
+        restore(damaged);
+        faults_ = faults;
+        const CheckResult found = check();
+        CutNode node(storage(), cut_at);
+        is_cut = !reactor_.run_to_end(repair_image(node, found, Permission::force)).has_value();
+        repair(Permission::force);
+        replace_sectors();
+        EXPECT_EQ(listed(check(), false), "") << "cut at " << cut_at;
+        expect_data();
+        disk_.reset();
+    }
+    EXPECT_EQ(cut_at, 5);  // a superblock, the live table and two slots; and one that was not cut
+}
+
+/// 2000 zones: commit pages of 504 words, blocks of the live table of 512. Block 1 is of pages 1
+/// and 2, which have conventional zones only, block 2 of pages 2 and 3.
+class UnreadSectorsOfMany : public UnreadSectors {
+  protected:
+    static constexpr std::uint32_t kMany = 2000;
+    static constexpr const char* kBothBlocks =
+        "live-table-unreadable of live table, zones 512 to 1007, "
+        "live-table-unreadable of live table, zones 1008 to 1023, "
+        "live-table-unreadable of live table, zones 1024 to 1511, "
+        "live-table-unreadable of live table, zones 1512 to 1535";
+
+    void SetUp() override {
+        make(kMany * kSmallZone, "zone.size=64K,zone.conventional_zones=1512");
+        write(1520 * kSmallZone, 8192, 0x15);
+        write(1900 * kSmallZone, 4096, 0x19);
+        ASSERT_EQ(now(flush_request()), std::nullopt);
+    }
+    void lose_live_block(std::uint32_t block) {
+        lose_sectors({layout_.live_table_offset + block * kPageSize, kPageSize});
+    }
+    void expect_many() {
+        ASSERT_EQ(open(), "");
+        EXPECT_EQ(byte_at(1520 * kSmallZone + 8191), 0x15);
+        EXPECT_EQ(byte_at(1900 * kSmallZone + 4095), 0x19);
+        EXPECT_EQ(zone_at(1536 * kSmallZone).state, ZoneState::empty);
+        EXPECT_EQ(zone_at(1900 * kSmallZone).write_pointer, 1900 * kSmallZone + 4096);
+    }
+};
+
+TEST_F(UnreadSectorsOfMany, blocks_of_the_live_table_are_found_and_written_page_by_page) {
+    close();
+    lose_live_block(1);
+    lose_live_block(2);
+    expect_written_anew(kBothBlocks, Permission::repair);
+    expect_many();
+    EXPECT_EQ(zone_at(1520 * kSmallZone).write_pointer, 1520 * kSmallZone + 8192);
+}
+
+/// A block without zones that could be anything but what they are.
+TEST_F(UnreadSectorsOfMany, block_of_conventional_zones_is_written_anew_while_in_use) {
+    kill_daemon();
+    lose_live_block(1);
+    expect_written_anew(
+        "live-table-unreadable of live table, zones 512 to 1007, "
+        "live-table-unreadable of live table, zones 1008 to 1023",
+        Permission::repair);
+    expect_many();
+}
+
+/// ... but by the next block it hangs together with page 3, whose zones would become full.
+TEST_F(UnreadSectorsOfMany, pages_with_a_lost_block_in_common_are_mended_together) {
+    kill_daemon();
+    lose_live_block(1);
+    lose_live_block(2);
+    expect_written_anew(
+        "live-table-unreadable of live table, zones 512 to 1007 (force), "
+        "live-table-unreadable of live table, zones 1008 to 1023 (force), "
+        "live-table-unreadable of live table, zones 1024 to 1511 (force), "
+        "live-table-unreadable of live table, zones 1512 to 1535 (force)",
+        Permission::force);
+    expect_many();
+    expect_full(1512);
+    expect_full(1535);
+}
+
+TEST_F(UnreadSectorsOfMany, repair_cut_off_between_two_pages_of_a_block_can_be_done_again) {
+    kill_daemon();
+    lose_live_block(1);
+    lose_live_block(2);
+    const std::vector<std::byte> damaged = saved();
+    bool is_cut = true;
+    int cut_at = 0;
+    for (; is_cut && cut_at < 32; ++cut_at) {
+        restore(damaged);
+        lose_live_block(1);
+        lose_live_block(2);
+        const CheckResult found = check();
+        CutNode node(storage(), cut_at);
+        is_cut = !reactor_.run_to_end(repair_image(node, found, Permission::force)).has_value();
+        replace_sectors();  // what was not written anew is garbage
+        repair(Permission::force);
+        EXPECT_EQ(listed(check()), "") << "cut at " << cut_at;
+        expect_many();
+        expect_full(1535);
+        disk_.reset();
+    }
+    EXPECT_EQ(cut_at, 10);  // three pages: live words and two slots; and one that was not cut
+}
+
+TEST_F(UnreadSectorsOfMany, one_slot_is_the_only_one_lost) {
+    close();
+    lose_sectors({layout_.slot_offset(3, 0), kPageSize});
+    expect_written_anew("slot-unreadable of commit page 3, slot 0", Permission::repair);
+    expect_many();
 }
 
 // --- Limits -------------------------------------------------------------------------------------

@@ -16,24 +16,27 @@ constexpr std::uint32_t kWordsPerPage = kPageSize / sizeof(std::uint64_t);
 Task<Outcome<void>> LiveTable::open(const Layout& layout, bool read_only) {
     const ByteRange range = {layout.live_table_offset, layout.live_table_length};
     offset_ = range.offset;
-    if (!read_only) {
-        Result<NodeMapping> mapping = child_.map(range);
-        if (mapping) {
-            mapping_ = std::move(*mapping);
-            words_ = mapping_.bytes();
-            co_return Outcome<void>{};
-        }
-        is_written_ = true;
-        is_changed_.resize(range.length / kPageSize);
-    }
+    // Read in any case: a bad sector under a mapping would kill the process.
     copy_ = AlignedBuffer(range.length);
     words_ = copy_.bytes();
     const iovec segment = segment_of(words_);
     Request request = read_request(range, IoSegments(&segment, 1));
     const Result<void> read = co_await child_.submit(request);
     if (!read) {
-        co_return failure(fmt::format("cannot read the live table of '{}'", child_.describe()),
+        co_return failure(fmt::format("cannot read the live table of '{}': zbdkit check says what "
+                                      "mends it",
+                                      child_.describe()),
                           read.error());
+    }
+    if (read_only) co_return Outcome<void>{};
+    Result<NodeMapping> mapping = child_.map(range);
+    if (mapping) {
+        mapping_ = std::move(*mapping);
+        words_ = mapping_.bytes();
+        copy_ = AlignedBuffer();
+    } else {
+        is_written_ = true;
+        is_changed_.resize(range.length / kPageSize);
     }
     co_return Outcome<void>{};
 }

@@ -21,6 +21,14 @@ std::uint64_t sequence_after(std::uint64_t sequence) {
     return sequence > kLastSequence ? 2 : sequence + 1;
 }
 
+/// Stands for a live word that cannot be read; no zone's word.
+constexpr std::uint64_t kLostWord = ~std::uint64_t{0};
+
+/// What is wrong with what the medium does not give.
+std::string unread_text(const Error& error) {
+    return fmt::format("it cannot be read: {}", describe(error));
+}
+
 constexpr std::array<const char*, 2> kCopyPlaces = {"superblock", "superblock copy at 64 KiB"};
 
 }  // namespace
@@ -49,6 +57,7 @@ const char* finding_kind_name(FindingKind kind) {
         case FindingKind::word_beyond_capacity: return "word-beyond-capacity";
         case FindingKind::word_contradictory: return "word-contradictory";
         case FindingKind::word_behind: return "word-behind";
+        case FindingKind::live_table_unreadable: return "live-table-unreadable";
         case FindingKind::live_table_differs: return "live-table-differs";
         case FindingKind::reclaim_pending: return "reclaim-pending";
         case FindingKind::over_open_limit: return "over-open-limit";
@@ -81,6 +90,10 @@ const char* cure_text(FindingKind kind, Cure cure) {
         case FindingKind::word_behind:
             return cure == Cure::force ? "made full, so that all that was written can be read"
                                        : "taken from where it is sound";
+        case FindingKind::live_table_unreadable:
+            return cure == Cure::force
+                       ? "written anew, with zones full where nothing else has their state"
+                       : "written anew from the commit pages";
         case FindingKind::over_open_limit: return "as many closed as are too many";
         case FindingKind::superblock_later:
         case FindingKind::superblock_interrupted:
@@ -158,6 +171,13 @@ class SuperblockJudge {
         verdict_.cure = worse(verdict_.cure, cure);
         verdict_.findings.push_back({kind, cure, std::move(place), std::move(text)});
     }
+    /// A finding of a copy that is no superblock.
+    void add_bad_copy(FindingKind kind, Cure cure, std::uint8_t copy) {
+        const SuperblockCopy& bad = copies_.at(copy);
+        add(kind, cure, kCopyPlaces.at(copy),
+            bad.unread ? unread_text(*bad.unread) : superblock_fault_text(bad.found.error()));
+        verdict_.findings.back().is_unread = bad.unread.has_value();
+    }
     [[nodiscard]] const Superblock& found(std::uint8_t copy) const {
         return *copies_.at(copy).found;
     }
@@ -208,8 +228,7 @@ void SuperblockJudge::judge_lost() {
                             !describe_one_disk(*copies_[0].salvaged, *copies_[1].salvaged);
     const Cure cure = best && !contradict ? Cure::force : Cure::none;
     for (std::uint8_t copy = 0; copy < copies_.size(); ++copy) {
-        add(FindingKind::superblocks_lost, cure, kCopyPlaces.at(copy),
-            superblock_fault_text(copies_.at(copy).found.error()));
+        add_bad_copy(FindingKind::superblocks_lost, cure, copy);
     }
     if (cure == Cure::none) return;
     verdict_.superblock = copies_.at(*best).salvaged;
@@ -222,12 +241,10 @@ void SuperblockJudge::judge_one(std::uint8_t good) {
     verdict_.superblock = found(good);
     if (is_of_the_future(copies_.at(bad))) {
         // A later version began to convert this image: it alone knows how far it came.
-        add(FindingKind::superblock_later, Cure::none, kCopyPlaces.at(bad),
-            superblock_fault_text(copies_.at(bad).found.error()));
+        add_bad_copy(FindingKind::superblock_later, Cure::none, bad);
         return;
     }
-    add(FindingKind::superblock_unreadable, Cure::repair, kCopyPlaces.at(bad),
-        superblock_fault_text(copies_.at(bad).found.error()));
+    add_bad_copy(FindingKind::superblock_unreadable, Cure::repair, bad);
     verdict_.rewrite = {bad};
 }
 
@@ -356,6 +373,13 @@ std::uint64_t first_word(const ZoneSite& site) {
     return bits_of(is_conventional ? ZoneState::not_write_pointer : ZoneState::empty, 0);
 }
 
+/// The one of two words by which more can be read, or else that of a zone that was finished.
+std::uint64_t wider_word(std::uint64_t a, std::uint64_t b) {
+    if (readable_end(a) != readable_end(b)) return readable_end(b) > readable_end(a) ? b : a;
+    const Result<Word> word = decode_word(b);
+    return word && word->record.state == ZoneState::full ? b : a;
+}
+
 /// What keeps all that was ever written to the zone readable.
 std::uint64_t widest_word(const ZoneSite& site) {
     if (site.type == ZoneType::conventional) return first_word(site);
@@ -431,9 +455,16 @@ class PageJudge {
     [[nodiscard]] ZoneSite site(std::uint32_t entry) const {
         return site_of(image_.superblock.geometry, ZoneIndex(bytes_.index * kZonesPerPage + entry));
     }
-    [[nodiscard]] std::uint64_t live(std::uint32_t entry) const {
-        return word_at(bytes_.live, entry);
+    [[nodiscard]] bool is_unread(std::uint32_t entry) const {
+        return std::ranges::any_of(bytes_.unread_live, [entry](const UnreadWords& words) {
+            return entry >= words.first && entry - words.first < words.count;
+        });
     }
+    [[nodiscard]] std::uint64_t live(std::uint32_t entry) const {
+        return is_unread(entry) ? kLostWord : word_at(bytes_.live, entry);
+    }
+    /// As far as it can be read.
+    [[nodiscard]] bool is_live_blank() const;
     [[nodiscard]] bool is_live_sound() const;
     [[nodiscard]] bool is_less(const PageWords& a, const PageWords& b) const;
 
@@ -441,12 +472,15 @@ class PageJudge {
     void judge_slots();
     void judge_bad_slot(std::uint32_t slot);
     void judge_lost_slot(FindingKind kind, std::uint32_t slot, const std::string& text);
+    void judge_unread_slot(std::uint32_t slot);
     void judge_two_slots();
     void judge_conflict();
     void judge_lost_page();
     void judge_stored_words();
     void judge_live_words();
+    void judge_unread_live();
     void compare_with_live();
+    [[nodiscard]] Cure replace(std::uint32_t entry, std::uint64_t bad, const OtherWords& others);
     void mend(std::uint32_t entry, std::uint64_t bad, const OtherWords& others, WordFault fault,
               const char* where);
     void note_words();
@@ -465,7 +499,8 @@ class PageJudge {
     bool is_untouched_ = false;            ///< as create made it, and nothing speaks against that
     PageWords stored_{};                   ///< what the page is to say
     PageWords live_{};                     ///< what the live table is to say
-    bool may_be_older_ = false;            ///< than what was committed last
+    Cure unread_live_cure_ = Cure::repair;
+    bool may_be_older_ = false;  ///< than what was committed last
     bool must_rewrite_other_ = false;
     bool must_rewrite_both_ = false;
     PageDiagnosis verdict_;
@@ -474,7 +509,7 @@ class PageJudge {
 PageDiagnosis PageJudge::judge() {
     read_slots();
     for (std::uint32_t entry = 0; entry < entries_; ++entry) live_.at(entry) = live(entry);
-    is_untouched_ = image_.is_untouched() && is_blank(bytes_.live);
+    is_untouched_ = image_.is_untouched() && is_live_blank();
     if (newest_) {
         stored_ = slots_.at(*newest_).page->words;
         judge_slots();
@@ -483,6 +518,7 @@ PageDiagnosis PageJudge::judge() {
     }
     if (image_.recovery == Recovery::daemon_death) judge_live_words();
     judge_stored_words();
+    judge_unread_live();
     compare_with_live();
     note_words();
     plan();
@@ -492,6 +528,7 @@ PageDiagnosis PageJudge::judge() {
 /// As an open reads them: the valid slot with the higher sequence counts, and none with 0.
 void PageJudge::read_slots() {
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+        if (bytes_.unread_slots.at(slot)) continue;
         const ConstBytes bytes = bytes_.slots.subspan(std::size_t{slot} * kPageSize, kPageSize);
         Slot& found = slots_.at(slot);
         found.is_blank = is_blank(bytes);
@@ -504,6 +541,13 @@ void PageJudge::read_slots() {
         found.page = std::move(*page);
         if (!newest_ || found.page->sequence > slots_.at(*newest_).page->sequence) newest_ = slot;
     }
+}
+
+bool PageJudge::is_live_blank() const {
+    for (std::uint32_t entry = 0; entry < entries_; ++entry) {
+        if (!is_unread(entry) && live(entry) != 0) return false;
+    }
+    return true;
 }
 
 bool PageJudge::is_live_sound() const {
@@ -528,6 +572,7 @@ void PageJudge::judge_slots() {
 }
 
 void PageJudge::judge_bad_slot(std::uint32_t slot) {
+    if (bytes_.unread_slots.at(slot)) return judge_unread_slot(slot);
     const Slot& bad = slots_.at(slot);
     const std::uint64_t sequence = slots_.at(*newest_).page->sequence;
     if (bad.is_blank && sequence == 1) return;  // it was never written
@@ -539,6 +584,27 @@ void PageJudge::judge_bad_slot(std::uint32_t slot) {
         return;
     }
     judge_lost_slot(kind, slot, bad.is_blank ? "it was erased" : page_fault_text(bad.fault));
+}
+
+void PageJudge::judge_unread_slot(std::uint32_t slot) {
+    const std::string text = unread_text(*bytes_.unread_slots.at(slot));
+    if (image_.recovery != Recovery::power_loss) {
+        judge_lost_slot(FindingKind::slot_unreadable, slot, text);
+        verdict_.findings.back().is_unread = true;
+        return;
+    }
+    // Nothing tells which slot was the newer one. What this one said was in the live table before,
+    // and is there still or has become more; but for a reset or a finish, which the live table may
+    // not have, and the other slot neither.
+    add(FindingKind::slot_unreadable, Cure::force, slot_place(slot),
+        text + ", and may have been the newer one");
+    verdict_.findings.back().is_unread = true;
+    for (std::uint32_t entry = 0; entry < entries_; ++entry) {
+        std::uint64_t& word = stored_.at(entry);
+        word = is_sound(site(entry), live(entry)) ? wider_word(word, live(entry))
+                                                  : widest_word(site(entry));
+    }
+    must_rewrite_both_ = true;
 }
 
 /// A slot of which it is not known what it said last: it may have been the newer one.
@@ -616,11 +682,19 @@ void PageJudge::judge_conflict() {
 void PageJudge::judge_lost_page() {
     must_rewrite_both_ = true;
     const std::uint32_t first_zone = bytes_.index * kZonesPerPage;
-    const std::string what = fmt::format("no slot is readable: the states of zones {} to {} ",
-                                         first_zone, first_zone + entries_ - 1);
+    std::string what = "no slot is readable";
+    bool is_unread = false;
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+        const std::optional<Error>& error = bytes_.unread_slots.at(slot);
+        if (!error) continue;
+        what += fmt::format(" (slot {}: {})", slot, describe(*error));
+        is_unread = true;
+    }
+    what += fmt::format(": the states of zones {} to {} ", first_zone, first_zone + entries_ - 1);
     if (is_untouched_) {
         add(FindingKind::page_lost, Cure::repair, page_place(),
             what + "are those of a new image, which this one is");
+        verdict_.findings.back().is_unread = is_unread;
         for (std::uint32_t entry = 0; entry < entries_; ++entry) {
             stored_.at(entry) = first_word(site(entry));
         }
@@ -633,6 +707,7 @@ void PageJudge::judge_lost_page() {
                 : is_current ? "are in the live table"
                              : "are in the live table, as they were some time around the power "
                                "loss"));
+    verdict_.findings.back().is_unread = is_unread;
     for (std::uint32_t entry = 0; entry < entries_; ++entry) {
         const bool usable = is_sound(site(entry), live(entry));
         stored_.at(entry) = usable ? live(entry) : widest_word(site(entry));
@@ -641,15 +716,21 @@ void PageJudge::judge_lost_page() {
 }
 
 /// Replaces a bad word.
-void PageJudge::mend(std::uint32_t entry, std::uint64_t bad, const OtherWords& others,
-                     WordFault fault, const char* where) {
+/// @return what that takes
+Cure PageJudge::replace(std::uint32_t entry, std::uint64_t bad, const OtherWords& others) {
     const ZoneSite zone = site(entry);
     const std::optional<std::uint64_t> safe = safe_word(zone, bad, others);
-    add(fault.kind, safe ? Cure::repair : Cure::force, fmt::format("zone {}", to_number(zone.zone)),
-        fmt::format("{} ({})", fault.text, where));
     const std::uint64_t right = safe ? *safe : widest_word(zone);
     stored_.at(entry) = right;
     live_.at(entry) = right;
+    return safe ? Cure::repair : Cure::force;
+}
+
+void PageJudge::mend(std::uint32_t entry, std::uint64_t bad, const OtherWords& others,
+                     WordFault fault, const char* where) {
+    const Cure cure = replace(entry, bad, others);
+    add(fault.kind, cure, fmt::format("zone {}", to_number(site(entry).zone)),
+        fmt::format("{} ({})", fault.text, where));
 }
 
 /// In use by this boot: the live table counts, and is never behind the commit pages.
@@ -662,7 +743,11 @@ void PageJudge::judge_live_words() {
         if (const auto fault = fault_of(zone, bits)) {
             OtherWords others;
             if (has_committed) others.stored = committed;
-            mend(entry, bits, others, *fault, "live table");
+            if (is_unread(entry)) {
+                unread_live_cure_ = worse(unread_live_cure_, replace(entry, bits, others));
+            } else {
+                mend(entry, bits, others, *fault, "live table");
+            }
             must_rewrite_both_ = true;
         } else if (has_committed && stored_data_end(bits) < readable_end(committed)) {
             add(FindingKind::word_behind, Cure::repair,
@@ -698,6 +783,21 @@ void PageJudge::judge_stored_words() {
                           .is_untouched = is_untouched_ && base_sequence() == 1};
         if (older) others.stored = older->words.at(entry);
         mend(entry, bits, others, *fault, "commit page");
+    }
+}
+
+/// Where the commit pages count the live table has nothing to add.
+void PageJudge::judge_unread_live() {
+    for (const UnreadWords& words : bytes_.unread_live) {
+        const std::uint32_t first_zone = bytes_.index * kZonesPerPage + words.first;
+        add(FindingKind::live_table_unreadable, unread_live_cure_,
+            fmt::format("live table, zones {} to {}", first_zone, first_zone + words.count - 1),
+            unread_text(words.error));
+        verdict_.findings.back().is_unread = true;
+    }
+    for (std::uint32_t entry = 0; entry < entries_; ++entry) {
+        if (live_.at(entry) != kLostWord || !is_unread(entry)) continue;
+        live_.at(entry) = is_untouched_ ? 0 : stored_.at(entry);
     }
 }
 

@@ -9,6 +9,9 @@
 //   force   there is none: zones become full to their capacity, so that all that was ever written
 //           to them can still be read (and what was not is read as whatever the storage has there)
 //   none    nothing here can mend it
+//
+// What the medium does not give (a bad sector) is judged like bytes that make no sense, but for
+// what a power loss explains: it tears what was being written, and leaves no sector unreadable.
 #pragma once
 
 #include <array>
@@ -17,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
 #include "node/format/zoned_header.h"
 
 namespace zbdkit::zoned {
@@ -45,6 +49,7 @@ enum class FindingKind : std::uint8_t {
     word_beyond_capacity,    ///< more data than the zone can have
     word_contradictory,      ///< a state that this zone with this data cannot have
     word_behind,             ///< the live table has less data than was committed
+    live_table_unreadable,   ///< the medium does not give a part of it
     live_table_differs,      ///< note: from the commit pages of a clean image
     reclaim_pending,         ///< note: of a zone that was reset
     over_open_limit,         ///< more zones open than may be
@@ -69,6 +74,8 @@ struct Finding {
     Cure cure = Cure::not_needed;
     std::string place;  ///< "commit page 3, slot 1", "zone 17"
     std::string text;   ///< what is wrong with it
+    /// The medium does not give its bytes: writing them anew may not help.
+    bool is_unread = false;
 
     [[nodiscard]] bool is_damage() const { return cure != Cure::not_needed; }
 };
@@ -77,6 +84,7 @@ struct Finding {
 
 /// One of the two copies, as it was read.
 struct SuperblockCopy {
+    std::optional<Error> unread;  ///< what the medium said, if it gave no bytes
     std::expected<Superblock, SuperblockFault> found =
         std::unexpected(SuperblockFault::not_an_image);
     /// What it would say if magic, version and checksum were right; nothing if it makes no sense.
@@ -114,11 +122,21 @@ struct ImageFacts {
     }
 };
 
+/// Live words that the medium does not give.
+struct UnreadWords {
+    std::uint32_t first = 0;  ///< entry of the page
+    std::uint32_t count = 0;
+    Error error;  ///< what the medium said
+};
+
 /// One commit page, and the live words of its zones.
 struct PageBytes {
     std::uint32_t index = 0;
     ConstBytes slots;  ///< both
     ConstBytes live;   ///< 8 bytes for each zone of the page
+    /// What the medium said instead of a slot; its bytes are not looked at.
+    std::array<std::optional<Error>, kSlots> unread_slots{};
+    std::vector<UnreadWords> unread_live{};
 };
 
 using PageWords = std::array<std::uint64_t, kZonesPerPage>;

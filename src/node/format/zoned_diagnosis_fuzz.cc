@@ -21,8 +21,17 @@ constexpr std::uint32_t kZones = 16;
 struct Metadata {
     std::array<std::byte, kSlots * kPageSize> slots{};
     std::array<std::byte, kZones * 8> live{};
+    std::array<bool, kSlots> is_slot_lost{};  ///< cannot be read
+    std::uint32_t lost_live_words = 0;        ///< from the first on
 
-    [[nodiscard]] PageBytes page() const { return {.index = 0, .slots = slots, .live = live}; }
+    [[nodiscard]] PageBytes page() const {
+        PageBytes page{.index = 0, .slots = slots, .live = live};
+        for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+            if (is_slot_lost.at(slot)) page.unread_slots.at(slot) = Error{};
+        }
+        if (lost_live_words != 0) page.unread_live.push_back({0, lost_live_words, Error{}});
+        return page;
+    }
     [[nodiscard]] MutableBytes slot(std::size_t index) {
         return MutableBytes(slots).subspan(index * kPageSize, kPageSize);
     }
@@ -96,7 +105,11 @@ void damage(Metadata& metadata, Input& input) {
                 fix_checksum(slot);
                 break;
             case 2: metadata.live.at(at % metadata.live.size()) = value; break;
-            default: std::ranges::fill(slot, std::byte{0}); break;
+            default:
+                std::ranges::fill(slot, std::byte{0});
+                if ((what & 8U) != 0) metadata.is_slot_lost.at(what & 1U) = true;
+                if ((what & 16U) != 0) metadata.lost_live_words = 1 + at % kZones;
+                break;
         }
     }
 }
@@ -104,8 +117,13 @@ void damage(Metadata& metadata, Input& input) {
 /// Up to where an open would let each zone be read; nothing if it would refuse the image.
 std::optional<std::array<std::uint64_t, kZones>> ends(const ImageFacts& image,
                                                       const Metadata& metadata) {
+    if (metadata.lost_live_words != 0) return std::nullopt;
     std::optional<CommitPage> newest;
     for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+        if (metadata.is_slot_lost.at(slot)) {
+            if (image.recovery == Recovery::power_loss) return std::nullopt;
+            continue;
+        }
         const auto page =
             decode_commit_page(ConstBytes(metadata.slots).subspan(slot * kPageSize, kPageSize),
                                image.superblock.uuid, 0, kZones);
@@ -130,12 +148,18 @@ std::optional<std::array<std::uint64_t, kZones>> ends(const ImageFacts& image,
 }
 
 void apply(const ImageFacts& image, const PageRepair& repair, Metadata& metadata) {
+    // A block that cannot be read is written as a whole, with zeroes for what is not known.
+    for (std::uint32_t zone = 0; zone < metadata.lost_live_words; ++zone) {
+        store_le(metadata.live.data() + zone * std::size_t{8}, std::uint64_t{0});
+    }
+    if (!repair.live.empty()) metadata.lost_live_words = 0;
     for (const PageRepair::LiveWord& word : repair.live) {
         store_le(metadata.live.data() + word.zone * std::size_t{8}, word.bits);
     }
     for (const PageRepair::SlotWrite& write : repair.slots) {
         const Page bytes = slot_bytes(image, 0, repair, write);
         std::ranges::copy(bytes, metadata.slot(write.slot).begin());
+        metadata.is_slot_lost.at(write.slot) = false;
     }
 }
 
@@ -149,6 +173,7 @@ void diagnose_superblock_bytes(const std::uint8_t* data, std::size_t size) {
     if (size > 0) std::memcpy(page.data() + 8, data, std::min<std::size_t>(size, 168));
     if (size % 2 == 0) store_le(page.data() + 4092, crc32c(ConstBytes(page).first(4092)));
     SuperblockCopy bad = look_at_superblock(page);
+    if (size % 5 == 0) bad = {.unread = Error{}};
     bad.has_pages = bad.salvaged && size % 3 == 0;
     const SuperblockDiagnosis found = diagnose_superblocks({good, bad}, Uuid{});
     ZBDKIT_ASSERT(found.superblock.has_value());

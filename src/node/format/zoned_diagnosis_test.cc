@@ -212,7 +212,7 @@ TEST(ZonedDiagnosis, every_kind_of_finding_has_a_name_of_its_own) {
     for (int kind = 0; kind <= static_cast<int>(FindingKind::over_active_limit); ++kind) {
         names.insert(finding_kind_name(static_cast<FindingKind>(kind)));
     }
-    EXPECT_EQ(names.size(), 26U);
+    EXPECT_EQ(names.size(), 27U);
     EXPECT_EQ(names.count("unknown"), 0U);
 }
 

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -38,11 +39,14 @@ constexpr std::array<std::uint64_t, 2> kCopies = {0, kSecondSuperblockOffset};
 
 struct FoundSuperblock {
     Superblock superblock;
-    std::uint8_t copy = 0;  ///< which of the two it is
+    std::uint8_t copy = 0;        ///< which of the two it is
+    std::optional<Error> unread;  ///< what the medium said instead of the other one
 };
 
-/// The valid copy with the higher sequence.
-Task<Outcome<FoundSuperblock>> find_superblock(BlockNode& child) {
+/// The valid copy with the higher sequence. One that cannot be read may be passed over, although it
+/// may be the newer: write_superblock() has written both before anything is served, and after the
+/// last thing that was. Either copy therefore leads to states that lose nothing.
+Task<Outcome<FoundSuperblock>> look_for_superblock(BlockNode& child) {
     if (child.info().size < kSecondSuperblockOffset + kPageSize) {
         co_return failure(fmt::format("'{}' is no zbdkit image: it has {}, less than the metadata "
                                       "of one",
@@ -51,9 +55,14 @@ Task<Outcome<FoundSuperblock>> find_superblock(BlockNode& child) {
     }
     Outcome<FoundSuperblock> best = failure("");
     SuperblockFault fault = SuperblockFault::not_an_image;
+    std::optional<Error> unread;
     AlignedBuffer buffer(kPageSize);
     for (std::uint8_t copy = 0; copy < kCopies.size(); ++copy) {
         const Result<void> read = co_await read_bytes(child, kCopies.at(copy), buffer.bytes());
+        if (!read && read.error().code == Errc::io) {
+            unread = read.error();
+            continue;
+        }
         if (!read)
             co_return failure(fmt::format("cannot read '{}'", child.describe()), read.error());
         const auto superblock = decode_superblock(buffer.bytes());
@@ -64,12 +73,27 @@ Task<Outcome<FoundSuperblock>> find_superblock(BlockNode& child) {
             best = FoundSuperblock{.superblock = *superblock, .copy = copy};
         }
     }
+    if (!best && unread)
+        co_return failure(fmt::format("cannot read '{}'", child.describe()), *unread);
     if (!best) {
         co_return failure(fmt::format("'{}' cannot be opened as a zoned image: {}",
                                       child.describe(), superblock_fault_text(fault)),
                           Errc::corrupt);
     }
+    best->unread = unread;
     co_return best;
+}
+
+/// The same for an open, which tells of a copy that cannot be read. It is written first when the
+/// image is marked as in use: that is what makes a drive replace a bad sector.
+Task<Outcome<FoundSuperblock>> find_superblock(BlockNode& child) {
+    FoundSuperblock found = co_await ok(look_for_superblock(child));
+    if (found.unread) {
+        spdlog::warn("'{}': the {} superblock cannot be read, the {} one counts: {}",
+                     child.describe(), found.copy == 0 ? "second" : "first",
+                     found.copy == 0 ? "first" : "second", describe(*found.unread));
+    }
+    co_return found;
 }
 
 /// What a zone is after the power went: like a drive, nothing is open. [crash contract, 5]
@@ -117,7 +141,7 @@ Outcome<Uuid> host_boot_id() {
 }
 
 Task<Outcome<Superblock>> read_superblock(BlockNode& child) {
-    const FoundSuperblock found = co_await ok(find_superblock(child));
+    const FoundSuperblock found = co_await ok(look_for_superblock(child));
     co_return found.superblock;
 }
 
@@ -194,47 +218,97 @@ Task<Outcome<std::vector<std::uint64_t>>> ZonedStore::read_commit_pages() {
     pages_.resize(layout_.page_count);
     AlignedBuffer buffer(std::size_t{std::min(kPagesPerRead, layout_.page_count)} * kSlots *
                          kPageSize);
+    std::uint32_t unread_slots = 0;
     for (std::uint32_t first = 0; first < layout_.page_count; first += kPagesPerRead) {
         const std::uint32_t count = std::min(kPagesPerRead, layout_.page_count - first);
         const MutableBytes chunk = buffer.bytes().first(std::size_t{count} * kSlots * kPageSize);
         const Result<void> read = co_await read_bytes(child_, layout_.slot_offset(first, 0), chunk);
-        if (!read) {
+        if (!read && read.error().code != Errc::io) {
             co_return failure(fmt::format("cannot read the zone states of '{}'", child_.describe()),
                               read.error());
         }
         for (std::uint32_t page = first; page < first + count; ++page) {
-            const std::uint32_t entries = entries_of_page(geometry, page);
-            PageMeta& meta = pages_.at(page);
-            bool has_blank = false;
-            bool has_torn = false;
-            for (std::uint8_t slot = 0; slot < kSlots; ++slot) {
-                const std::size_t at = (std::size_t{page - first} * kSlots + slot) * kPageSize;
-                const auto commit = decode_commit_page(chunk.subspan(at, kPageSize),
-                                                       superblock_.uuid, page, entries);
-                if (!commit) {
-                    has_blank = has_blank || is_blank(chunk.subspan(at, kPageSize));
-                    has_torn = has_torn || !is_blank(chunk.subspan(at, kPageSize));
-                }
-                if (!commit || commit->sequence <= meta.sequence) continue;
-                meta = {.sequence = commit->sequence, .slot = slot};
-                std::copy_n(commit->words.begin(), entries,
-                            words.begin() + std::ptrdiff_t{page} * kZonesPerPage);
+            const std::size_t at = std::size_t{page - first} * kSlots * kPageSize;
+            const MutableBytes slots = chunk.subspan(at, std::size_t{kSlots} * kPageSize);
+            // One bad sector fails a whole chunk: slot by slot its neighbours can be read.
+            SlotErrors unread{};
+            if (!read) unread = co_await read_slots(page, slots);
+            const auto entries = std::span(words).subspan(std::size_t{page} * kZonesPerPage,
+                                                          entries_of_page(geometry, page));
+            co_await ok(take_page(page, slots, unread, entries));
+            if ((unread[0] || unread[1]) && ++unread_slots == 1) {
+                spdlog::warn("'{}': a slot of commit page {} cannot be read: {}", child_.describe(),
+                             page, describe(unread[0] ? *unread[0] : *unread[1]));
             }
-            if (meta.sequence == 0) {
-                co_return failure(
-                    fmt::format("'{}' is damaged: both copies of commit page {} (zones {} to {}) "
-                                "are unreadable",
-                                child_.describe(), page, page * kZonesPerPage,
-                                page * kZonesPerPage + entries - 1),
-                    Errc::corrupt);
-            }
-            // The second slot of a new page was never written.
-            has_torn = has_torn || (has_blank && meta.sequence > 1);
-            meta.has_bad_slot = has_torn;
-            if (has_torn && recovery_ == Recovery::power_loss) mark_dirty(page * kZonesPerPage);
         }
     }
+    if (unread_slots > 1) {
+        spdlog::warn("'{}': {} slots in all cannot be read", child_.describe(), unread_slots);
+    }
     co_return words;
+}
+
+Task<ZonedStore::SlotErrors> ZonedStore::read_slots(std::uint32_t page, MutableBytes slots) {
+    SlotErrors errors{};
+    for (std::uint32_t slot = 0; slot < kSlots; ++slot) {
+        const MutableBytes bytes = slots.subspan(std::size_t{slot} * kPageSize, kPageSize);
+        const Result<void> read =
+            co_await read_bytes(child_, layout_.slot_offset(page, slot), bytes);
+        if (!read) errors.at(slot) = read.error();
+    }
+    co_return errors;
+}
+
+/// Takes the words of the slot that counts.
+Outcome<void> ZonedStore::take_page(std::uint32_t page, ConstBytes slots, const SlotErrors& unread,
+                                    std::span<std::uint64_t> words) {
+    const auto entries = static_cast<std::uint32_t>(words.size());
+    const auto place = [page, entries] {
+        const std::uint32_t first = page * kZonesPerPage;
+        return fmt::format("commit page {} (zones {} to {})", page, first, first + entries - 1);
+    };
+    PageMeta& meta = pages_.at(page);
+    bool has_blank = false;
+    bool has_torn = false;
+    std::optional<Error> error;
+    for (std::uint8_t slot = 0; slot < kSlots; ++slot) {
+        const ConstBytes bytes = slots.subspan(std::size_t{slot} * kPageSize, kPageSize);
+        if (unread.at(slot)) {
+            error = unread.at(slot);
+            continue;
+        }
+        const auto commit = decode_commit_page(bytes, superblock_.uuid, page, entries);
+        if (!commit) {
+            has_blank = has_blank || is_blank(bytes);
+            has_torn = has_torn || !is_blank(bytes);
+        }
+        if (!commit || commit->sequence <= meta.sequence) continue;
+        meta = {.sequence = commit->sequence, .slot = slot};
+        std::copy_n(commit->words.begin(), entries, words.begin());
+    }
+    if (meta.sequence == 0) {
+        return failure(
+            fmt::format("'{}' is damaged: both copies of {} are unreadable{}", child_.describe(),
+                        place(), error ? ": " + describe(*error) : ""),
+            Errc::corrupt);
+    }
+    // One that cannot be read may have been the newer. The live table tells whether it was: it
+    // counts where only the daemon died, and a clean image is compared with it.
+    if (error && recovery_ == Recovery::power_loss) {
+        return failure(fmt::format("'{}' is damaged: a slot of {} cannot be read and may have been "
+                                   "the newer one: zbdkit check says what mends it: {}",
+                                   child_.describe(), place(), describe(*error)),
+                       Errc::corrupt);
+    }
+    // The second slot of a new page was never written.
+    has_torn = has_torn || (has_blank && meta.sequence > 1);
+    meta.has_bad_slot = has_torn || error;
+    // Written anew before anything is served: a power loss would leave an image that is refused
+    // because of the slot that cannot be read; and a torn one would be called damage later.
+    if (error || (has_torn && recovery_ == Recovery::power_loss)) {
+        mark_dirty(page * kZonesPerPage);
+    }
+    return {};
 }
 
 /// Recognises damage that one of the two tables alone does not show. Before anything is changed:

@@ -8,8 +8,10 @@
 // At open the condition of the image says which of the two counts. One reactor.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -28,7 +30,8 @@ namespace zbdkit::zoned {
 /// The id of this boot of the host. Errors: the kernel does not tell it.
 [[nodiscard]] Outcome<Uuid> host_boot_id();
 
-/// Reads the superblock: the valid copy with the higher sequence.
+/// Reads the superblock: the valid copy with the higher sequence. Says nothing of another one that
+/// cannot be read: the open does.
 /// Errors: no copy is usable; the message says why and names `child`.
 [[nodiscard]] Task<Outcome<Superblock>> read_superblock(BlockNode& child);
 
@@ -108,6 +111,11 @@ class ZonedStore {
 
     [[nodiscard]] Task<Outcome<void>> load(OpenOptions options);
     [[nodiscard]] Task<Outcome<std::vector<std::uint64_t>>> read_commit_pages();
+    /// What the medium said instead of each slot of a page.
+    using SlotErrors = std::array<std::optional<Error>, kSlots>;
+    [[nodiscard]] Task<SlotErrors> read_slots(std::uint32_t page, MutableBytes slots);
+    [[nodiscard]] Outcome<void> take_page(std::uint32_t page, ConstBytes slots,
+                                          const SlotErrors& unread, std::span<std::uint64_t> words);
     [[nodiscard]] Outcome<void> compare_with_live(
         const std::vector<std::uint64_t>& committed) const;
     [[nodiscard]] Outcome<void> adopt(const std::vector<std::uint64_t>& committed);

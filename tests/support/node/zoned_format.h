@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // A zoned image in memory, with a HeldNode between the format and the storage, for tests that hold
-// and fail single writes, kill the daemon and cut the power.
+// and fail single writes, kill the daemon and cut the power. Sectors of the storage can be bad.
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,6 +18,7 @@
 #include "io/blocking_pool.h"
 #include "io/reactor.h"
 #include "io/uring_engine.h"
+#include "node/filter/fault.h"
 #include "node/format/zoned.h"
 #include "node/format/zoned_create.h"
 #include "node/format/zoned_store.h"
@@ -57,7 +59,7 @@ class ZonedFormat : public testing::Test {
     }
 
     std::string open(bool read_only = false) {
-        auto held = std::make_unique<HeldNode>(make_memory_node(memory_.bytes()), mappable_);
+        auto held = std::make_unique<HeldNode>(storage(), mappable_);
         below_ = held.get();
         OpenContext context{reactor_, pool_};
         OptionValues options("test");
@@ -69,6 +71,31 @@ class ZonedFormat : public testing::Test {
         if (!node) return node.error().message;
         disk_ = std::move(*node);
         return "";
+    }
+
+    /// The memory, behind a fault filter if faults_ says so.
+    std::unique_ptr<BlockNode> storage() {
+        std::unique_ptr<BlockNode> memory = make_memory_node(memory_.bytes());
+        if (faults_.empty()) return memory;
+        OpenContext context{reactor_, pool_};
+        const OptionValues options = OptionValues::parse(faults_, "", "test").value();
+        ChildNodes children;
+        children.push_back(std::move(memory));
+        return std::move(
+            reactor_.run_to_end(kFaultDriver.open(context, options, children)).value());
+    }
+    /// Makes the bytes unreadable for whoever opens the storage from now on, and garbage.
+    void lose_sectors(ByteRange range) {
+        std::ranges::fill(memory_.bytes().subspan(range.offset, range.length), std::byte{0xa5});
+        if (!faults_.empty()) faults_ += ',';
+        faults_ += fmt::format(
+            "inject-error.{0}.event=read,inject-error.{0}.offset={1},inject-error.{0}.length={2}",
+            lost_count_++, range.offset, range.length);
+    }
+    /// What was written to them since can be read.
+    void replace_sectors() {
+        faults_.clear();
+        lost_count_ = 0;
     }
 
     /// Leaves the image as the daemon's death does: the live table holds what was completed.
@@ -145,6 +172,8 @@ class ZonedFormat : public testing::Test {
     Reactor reactor_{make_uring_engine(16).value()};
     BlockingPool pool_{1};
     bool mappable_ = true;  ///< whether the storage can be mapped
+    std::string faults_;    ///< options of a fault filter over the storage
+    int lost_count_ = 0;
     zoned::NewImage image_;
     zoned::Layout layout_;
     AlignedBuffer memory_;
