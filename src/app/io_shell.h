@@ -14,7 +14,9 @@
 #include "app/io_disk.h"
 #include "app/io_words.h"
 #include "app/workshop.h"
+#include "io/next_turn.h"
 #include "io/scope.h"
+#include "io/task.h"
 
 namespace zbdkit::app {
 
@@ -76,8 +78,9 @@ class IoShell {
     T run(Task<T> task) {
         return workshop_.run(std::move(task));
     }
-    /// Starts a request that later commands do not wait for.
-    void start(Task<void> request) { requests_.spawn(std::move(request)); }
+    /// Starts a request that later commands do not wait for. Nothing of it is said before the next
+    /// command: what it finds out at once, too, comes later, as it does in qemu-io.
+    void start(Task<void> request) { requests_.spawn(begin_later(std::move(request))); }
     /// Waits for all that was started.
     void finish_requests();
     [[nodiscard]] Reactor& reactor() { return workshop_.reactor(); }
@@ -93,6 +96,10 @@ class IoShell {
     void end() { is_ended_ = true; }
 
   private:
+    static Task<void> begin_later(Task<void> request) {
+        co_await NextTurn();
+        co_await std::move(request);
+    }
     [[nodiscard]] bool may_run(const IoCommand& command, const CommandWords& words) const;
 
     Workshop& workshop_;

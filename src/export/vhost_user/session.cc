@@ -11,7 +11,7 @@
 
 #include "base/trace.h"
 #include "export/vhost_user/event_fd.h"
-#include "export/vhost_user/next_turn.h"
+#include "io/next_turn.h"
 
 namespace zbdkit::vhost_user {
 namespace {

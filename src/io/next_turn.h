@@ -6,7 +6,7 @@
 
 #include "io/run_queue.h"
 
-namespace zbdkit::vhost_user {
+namespace zbdkit {
 
 struct NextTurn {
     bool await_ready() const noexcept { return false; }
@@ -14,4 +14,4 @@ struct NextTurn {
     void await_resume() const noexcept {}
 };
 
-}  // namespace zbdkit::vhost_user
+}  // namespace zbdkit
