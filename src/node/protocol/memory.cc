@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -66,8 +67,8 @@ class MemoryNode final : public BlockNode {
         switch (request.op) {
             case Op::read: copy_to(request.segments, 0, bytes); break;
             case Op::write: copy_from(request.segments, 0, bytes); break;
-            case Op::write_zeroes:
-            case Op::discard: zero(bytes); break;
+            case Op::write_zeroes: zero(bytes); break;
+            case Op::discard: forget(bytes); break;
             case Op::flush: break;
             case Op::append:
             case Op::report_zones:
@@ -81,25 +82,40 @@ class MemoryNode final : public BlockNode {
     }
 
   private:
-    /// Whole pages of our own mapping are given back to the host; the rest is overwritten.
-    void zero(MutableBytes bytes) {
-        if (own_.bytes().empty()) {
-            std::memset(bytes.data(), 0, bytes.size());
-            return;
-        }
+    /// The whole pages in a range of our own mapping.
+    [[nodiscard]] MutableBytes pages_in(MutableBytes bytes) const {
+        if (own_.bytes().empty()) return {};
         const auto begin = static_cast<std::uint64_t>(bytes.data() - memory_.data());
-        const std::uint64_t end = begin + bytes.size();
-        const std::uint64_t first_page = round_up(begin, kPageSize);
-        const std::uint64_t last_page = round_down(end, kPageSize);
-        if (first_page >= last_page) {
-            std::memset(bytes.data(), 0, bytes.size());
+        const std::uint64_t first = round_up(begin, kPageSize);
+        const std::uint64_t last = round_down(begin + bytes.size(), kPageSize);
+        return first < last ? memory_.subspan(first, last - first) : MutableBytes{};
+    }
+
+    /// Whole pages of our own mapping are given back to the host; the rest is overwritten.
+    void zero(MutableBytes bytes) const {
+        const MutableBytes pages = pages_in(bytes);
+        if (pages.empty()) {
+            std::ranges::fill(bytes, std::byte{0});
             return;
         }
-        std::memset(bytes.data(), 0, first_page - begin);
-        std::memset(memory_.data() + last_page, 0, end - last_page);
-        const int given_back =
-            ::madvise(memory_.data() + first_page, last_page - first_page, MADV_DONTNEED);
+        std::fill(bytes.begin(), bytes.begin() + (pages.data() - bytes.data()), std::byte{0});
+        const std::byte* const behind = pages.data() + pages.size();
+        std::ranges::fill(bytes.subspan(static_cast<std::size_t>(behind - bytes.data())),
+                          std::byte{0});
+        const int given_back = ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
         ZBDKIT_ASSERT(given_back == 0);
+    }
+
+    /// The host may take whole pages back when it needs memory. Until then they stay, so that
+    /// writing to them once more costs neither a fault nor zeroes. What is read there is either.
+    void forget(MutableBytes bytes) const {
+        const MutableBytes pages = pages_in(bytes);
+        if (own_.bytes().empty()) {
+            zero(bytes);
+        } else if (!pages.empty()) {
+            const int marked = ::madvise(pages.data(), pages.size(), MADV_FREE);
+            ZBDKIT_ASSERT(marked == 0);
+        }
     }
 
     Mapping own_;
@@ -119,8 +135,8 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_memory(OpenContext& /*context*/,
                                       std::strerror(errno)),
                           Errc::no_space);
     }
-    // Large pages where the host has them: storage that is all over the place misses the TLB less, and
-    // fresh storage costs a fault for 2 MiB instead of 4 KiB. Without them all is the same.
+    // Large pages where the host has them: storage that is all over the place misses the TLB less,
+    // and fresh storage costs a fault for 2 MiB instead of 4 KiB. Without them all is the same.
     ::madvise(memory, size, MADV_HUGEPAGE);
     const MutableBytes bytes(byte_pointer(memory), size);
     std::unique_ptr<BlockNode> node = std::make_unique<MemoryNode>(Mapping(bytes), bytes);

@@ -41,10 +41,19 @@ void ServerThread::serve(const Options& options) {
     reactor.run_to_end(server_->run());
     const Outcome<void> closed = reactor.run_to_end(backend.close());
     ZBDKIT_ASSERT(closed.has_value());
+    const std::scoped_lock no_more_posts(post_lock_);
+    reactor_ = nullptr;
+}
+
+bool ServerThread::post(std::move_only_function<void()> work) {
+    const std::scoped_lock held(post_lock_);
+    if (reactor_ == nullptr) return false;
+    reactor_->post(std::move(work));
+    return true;
 }
 
 void ServerThread::begin_stop() {
-    reactor_->post([server = server_] { server->stop(); });
+    post([server = server_] { server->stop(); });
 }
 
 void ServerThread::stop() {

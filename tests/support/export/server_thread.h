@@ -3,13 +3,16 @@
 // so that a test can be its front end with plain blocking calls.
 #pragma once
 
+#include <functional>
 #include <future>
 #include <memory>
+#include <mutex>
 #include <semaphore>
 #include <string>
 #include <thread>
 #include <type_traits>
 
+#include "base/assert.h"
 #include "export/vhost_user/server.h"
 #include "tests/support/export/fake_disk.h"
 
@@ -64,15 +67,18 @@ class ServerThread {
     std::invoke_result_t<Work> on_reactor(Work work) {
         std::packaged_task<std::invoke_result_t<Work>()> task(std::move(work));
         auto result = task.get_future();
-        reactor_->post([&task] { task(); });
+        ZBDKIT_ASSERT(post([&task] { task(); }));
         return result.get();
     }
 
   private:
     void serve(const Options& options);
+    /// False once the server has ended, and then `work` does not run.
+    bool post(std::move_only_function<void()> work);
 
     TempFolder folder_;
     std::string path_ = folder_.file("disk.sock");
+    std::mutex post_lock_;        // the reactor outlives each call of its post()
     Reactor* reactor_ = nullptr;  // these three live on the thread's stack
     FakeDisk* disk_ = nullptr;
     vhost_user::Server* server_ = nullptr;
