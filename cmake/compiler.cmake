@@ -24,6 +24,15 @@ if(ZBDKIT_CCACHE)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${ZBDKIT_CCACHE})
 endif()
 
+set(ZBDKIT_LTO_OPTIONS -flto=thin -ffat-lto-objects)
+
+# Optimises the program or library across source files, if the build does that at all.
+function(zbdkit_optimised_link target)
+  if(ZBDKIT_LTO)
+    target_link_options(${target} PRIVATE ${ZBDKIT_LTO_OPTIONS})
+  endif()
+endfunction()
+
 function(zbdkit_compiler_settings)
   add_library(zbdkit_settings INTERFACE)
   target_compile_options(zbdkit_settings INTERFACE
@@ -45,6 +54,10 @@ function(zbdkit_compiler_settings)
     target_compile_options(zbdkit_settings INTERFACE -fsanitize=${ZBDKIT_SANITIZE}
                                                      -fno-sanitize-recover=all)
     target_link_options(zbdkit_settings INTERFACE -fsanitize=${ZBDKIT_SANITIZE})
+  endif()
+  if(ZBDKIT_LTO)
+    # Both forms in each object, so that only what is to be fast pays for the longer link.
+    target_compile_options(zbdkit_settings INTERFACE ${ZBDKIT_LTO_OPTIONS})
   endif()
   if(ZBDKIT_LIBFUZZER)
     target_compile_options(zbdkit_settings INTERFACE -fsanitize=fuzzer-no-link)

@@ -6,6 +6,7 @@ include(GNUInstallDirs)
 set(map ${CMAKE_SOURCE_DIR}/src/capi/libzbdkit.map)
 add_library(libzbdkit SHARED $<TARGET_OBJECTS:zbdkit_capi>)
 target_link_libraries(libzbdkit PRIVATE zbdkit_capi)
+zbdkit_optimised_link(libzbdkit)
 target_link_options(libzbdkit PRIVATE -Wl,--version-script=${map})
 target_include_directories(libzbdkit INTERFACE $<BUILD_INTERFACE:${CMAKE_SOURCE_DIR}/include>
                                                $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
