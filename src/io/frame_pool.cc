@@ -30,14 +30,16 @@ struct FreeFrame {
     FreeFrame* next;
 };
 
-struct Pool {
-    std::array<FreeFrame*, kClasses> lists{};
+// Without a destructor, which every access would have to check for.
+constinit thread_local std::array<FreeFrame*, kClasses> free_frames{};
 
-    Pool() = default;
-    Pool(const Pool&) = delete;
-    Pool& operator=(const Pool&) = delete;
-    ~Pool() {
-        for (FreeFrame*& list : lists) {
+/// Gives the frames back when the thread ends.
+struct Drain {
+    Drain() = default;
+    Drain(const Drain&) = delete;
+    Drain& operator=(const Drain&) = delete;
+    ~Drain() {
+        for (FreeFrame*& list : free_frames) {
             while (list != nullptr) {
                 FreeFrame* frame = list;
                 list = frame->next;
@@ -47,7 +49,11 @@ struct Pool {
     }
 };
 
-thread_local Pool pool;
+void* new_frame(std::size_t size) {
+    thread_local const Drain drain;
+    static_cast<void>(drain);
+    return ::operator new(size);
+}
 
 std::size_t class_of(std::size_t size) { return (size - 1) / kGranule; }
 
@@ -55,8 +61,8 @@ std::size_t class_of(std::size_t size) { return (size - 1) / kGranule; }
 
 void* allocate_frame(std::size_t size) {
     if (!kPooled || size > kLargest) return ::operator new(size);
-    FreeFrame*& list = pool.lists.at(class_of(size));
-    if (list == nullptr) return ::operator new((class_of(size) + 1) * kGranule);
+    FreeFrame*& list = free_frames[class_of(size)];
+    if (list == nullptr) return new_frame((class_of(size) + 1) * kGranule);
     FreeFrame* frame = list;
     list = frame->next;
     return frame;
@@ -67,7 +73,7 @@ void free_frame(void* frame, std::size_t size) noexcept {
         ::operator delete(frame);
         return;
     }
-    FreeFrame*& list = pool.lists.at(class_of(size));
+    FreeFrame*& list = free_frames[class_of(size)];
     list = new (frame) FreeFrame{list};
 }
 

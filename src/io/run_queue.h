@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// How coroutines are resumed. A coroutine never resumes another one directly: it leaves the handle
-// with the trampoline (runs next, before control returns to the event loop) or in the thread's
-// run queue (runs at the next turn). So the stack never grows with the number of awaits, with any
-// compiler and at any optimisation level. One queue per thread; not for use across threads.
+// How coroutines that waited are resumed. A coroutine never resumes the one that awaits it: it
+// leaves the handle with the trampoline (runs next, before control returns to the event loop) or in
+// the thread's run queue (runs at the next turn). So the stack never grows with the number of
+// awaits, with any compiler and at any optimisation level. One queue per thread; not for use across
+// threads.
 #pragma once
 
 #include <coroutine>

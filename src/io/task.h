@@ -4,6 +4,11 @@
 // is a Task<Result<T>>, and `co_await ok(task)` unwraps it or returns the error from the enclosing
 // coroutine.
 //
+// A task that needs to wait for nothing is as good as a call: it runs on the awaiter's stack, and
+// the awaiter does not suspend. One that waits is resumed later, and with it whoever awaits it, by
+// the trampoline (run_queue.h): the stack is as deep as tasks that start are nested, and does not
+// grow with how many there are.
+//
 // Rules (docs/style.md, "Coroutines"): co_await stands alone; arguments of an awaited call are
 // named, scalar or trivially destructible.
 #pragma once
@@ -27,6 +32,11 @@ class Task;
 
 namespace detail {
 
+/// @param handle  nobody for a task whose awaiter has not suspended: it ended at once
+inline void run_next(std::coroutine_handle<> handle) {
+    if (handle) set_next(handle);
+}
+
 struct PromiseBase {
     /// Who awaits this task.
     std::coroutine_handle<> continuation;
@@ -45,7 +55,7 @@ struct PromiseBase {
         bool await_ready() const noexcept { return false; }
         template <class Promise>
         void await_suspend(std::coroutine_handle<Promise> self) const noexcept {
-            set_next(self.promise().successor());
+            run_next(self.promise().successor());
         }
         void await_resume() const noexcept {}
     };
@@ -68,13 +78,18 @@ struct Promise : PromiseBase {
         ZBDKIT_ASSERT(value.has_value());
         return std::move(*value);
     }
+    /// Whether the coroutine has ended, or was left by ok(): there is nothing to wait for.
+    [[nodiscard]] bool has_ended() const { return value.has_value(); }
 };
 
 template <>
 struct Promise<void> : PromiseBase {
     Task<void> get_return_object();
-    void return_void() const noexcept {}
+    void return_void() noexcept { ended = true; }
     void take() const noexcept {}
+    [[nodiscard]] bool has_ended() const { return ended; }
+
+    bool ended = false;
 };
 
 }  // namespace detail
@@ -111,10 +126,13 @@ class [[nodiscard]] Task {
             if (handle) handle.destroy();
         }
 
-        bool await_ready() const noexcept { return false; }
+        /// Runs the task up to its first wait.
+        bool await_ready() const {
+            handle.resume();
+            return handle.promise().has_ended();
+        }
         void await_suspend(std::coroutine_handle<> awaiting) noexcept {
             handle.promise().continuation = awaiting;
-            set_next(handle);
         }
         T await_resume() {
             // The frame goes now, and with it the guards of a coroutine that ok() left early.
@@ -152,7 +170,7 @@ inline Task<void> detail::Promise<void>::get_return_object() {
 namespace detail {
 
 /// Leaves the coroutine of `enclosing` with an error: its value becomes the error, and its own
-/// awaiter runs next and destroys the frame, which runs the guards in it.
+/// awaiter goes on and destroys the frame, which runs the guards in it.
 /// @return who runs next
 template <class Promise, class E>
 std::coroutine_handle<> leave_with_error(Promise& enclosing, E&& error) {
@@ -167,7 +185,7 @@ struct OkValueAwaiter {
     bool await_ready() const noexcept { return result.has_value(); }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> enclosing) {
-        set_next(leave_with_error(enclosing.promise(), std::move(result.error())));
+        run_next(leave_with_error(enclosing.promise(), std::move(result.error())));
     }
     T await_resume() {
         if constexpr (!std::is_void_v<T>) return std::move(*result);
@@ -180,12 +198,18 @@ struct OkTaskAwaiter {
 
     typename Task<std::expected<T, E>>::Awaiter inner;
 
-    bool await_ready() const noexcept { return false; }
+    bool await_ready() const {
+        return inner.await_ready() && inner.handle.promise().value->has_value();
+    }
 
     template <class Enclosing>
     void await_suspend(std::coroutine_handle<Enclosing> enclosing) {
         Inner& promise = inner.handle.promise();
         promise.enclosing = &enclosing.promise();
+        if (promise.has_ended()) {
+            run_next(route<Enclosing>(promise));
+            return;
+        }
         promise.route = &route<Enclosing>;
         inner.await_suspend(enclosing);
     }

@@ -20,7 +20,8 @@ struct Objection {
     BlkStatus status;
     const char* reason;
 };
-using Parsed = std::expected<BlkRequest, Objection>;
+/// The functions below fill in a request that has its type and the place of its status.
+using Parsed = std::expected<void, Objection>;
 
 std::unexpected<Objection> object(BlkStatus status, const char* reason) {
     return std::unexpected(Objection{status, reason});
@@ -32,14 +33,6 @@ struct Frame {
     Sectors sector{};
     std::uint64_t readable_data = 0;  ///< bytes behind the header
     std::uint64_t writable_data = 0;  ///< bytes before the status
-
-    /// A request with nothing to it but this frame.
-    [[nodiscard]] BlkRequest bare() const {
-        BlkRequest request;
-        request.type = type;
-        request.status_at = writable_data;
-        return request;
-    }
 };
 
 bool is_known(BlkRequestType type) {
@@ -105,7 +98,7 @@ bool modifies(BlkRequestType type) {
     return true;
 }
 
-std::expected<void, Objection> check_features(BlkRequestType type, const BlkRules& rules) {
+Parsed check_features(BlkRequestType type, const BlkRules& rules) {
     if (!is_known(type)) return object(BlkStatus::unsupported, "unknown request type");
     if (is_zone_request(type) && !rules.zoned) {
         return object(BlkStatus::unsupported, "zone request, but ZONED was not negotiated");
@@ -147,7 +140,7 @@ bool is_sequential(std::uint64_t offset, const BlkRules& rules) {
 }
 
 /// IN and OUT.
-Parsed parse_transfer(const Frame& frame, const BlkRules& rules) {
+Parsed parse_transfer(const Frame& frame, const BlkRules& rules, BlkRequest& request) {
     const bool is_write = frame.type == BlkRequestType::out;
     const ByteRange data =
         is_write ? ByteRange{kHeaderSize, frame.readable_data} : ByteRange{0, frame.writable_data};
@@ -162,25 +155,23 @@ Parsed parse_transfer(const Frame& frame, const BlkRules& rules) {
                    ? object(BlkStatus::zone_unaligned_wp, "no multiple of the write granularity")
                    : object(BlkStatus::io_error, "no multiple of the block size");
     }
-    BlkRequest request = frame.bare();
     request.range = *range;
     request.data = data;
-    return request;
+    return {};
 }
 
 /// Requests that name a zone by its first sector.
-Parsed parse_zone_start(const Frame& frame, const BlkRules& rules) {
+Parsed parse_zone_start(const Frame& frame, const BlkRules& rules, BlkRequest& request) {
     const auto range = within_disk(frame.sector, 1, rules);
     if (!range) return object(BlkStatus::zone_invalid_cmd, "beyond the end of the disk");
     if (!is_aligned(range->offset, rules.zones.zone_size)) {
         return object(BlkStatus::zone_invalid_cmd, "not the first sector of a zone");
     }
-    BlkRequest request = frame.bare();
     request.range = {range->offset, 0};
-    return request;
+    return {};
 }
 
-Parsed parse_append(const Frame& frame, const BlkRules& rules) {
+Parsed parse_append(const Frame& frame, const BlkRules& rules, BlkRequest& request) {
     if (frame.writable_data + kStatusSize < kBlkAppendReplySize) {
         return object(BlkStatus::io_error, "no room for append_sector");
     }
@@ -189,29 +180,27 @@ Parsed parse_append(const Frame& frame, const BlkRules& rules) {
     if (!is_aligned(length, kSectorSize)) {
         return object(BlkStatus::zone_invalid_cmd, "data is no multiple of a sector");
     }
-    Parsed parsed = parse_zone_start(frame, rules);
-    if (!parsed) return parsed;
+    if (const Parsed zone = parse_zone_start(frame, rules, request); !zone) return zone;
     if (length > rules.max_append_bytes) {
         return object(BlkStatus::zone_invalid_cmd, "more than max_append_sectors");
     }
     if (!is_aligned(length, rules.block_size)) {
         return object(BlkStatus::zone_unaligned_wp, "no multiple of the write granularity");
     }
-    parsed->range.length = length;
-    parsed->data = {kHeaderSize, length};
-    return parsed;
+    request.range.length = length;
+    request.data = {kHeaderSize, length};
+    return {};
 }
 
-Parsed parse_report(const Frame& frame, const BlkRules& rules) {
+Parsed parse_report(const Frame& frame, const BlkRules& rules, BlkRequest& request) {
     if (frame.writable_data < sizeof(BlkReportHeader)) {
         return object(BlkStatus::zone_invalid_cmd, "no room for the header of a report");
     }
     const auto range = within_disk(frame.sector, 1, rules);
     if (!range) return object(BlkStatus::zone_invalid_cmd, "beyond the end of the disk");
-    BlkRequest request = frame.bare();
     request.range = {range->offset, 0};
     request.data = {0, frame.writable_data};
-    return request;
+    return {};
 }
 
 /// One range of DISCARD or WRITE_ZEROES.
@@ -234,7 +223,8 @@ std::expected<ByteRange, Objection> parse_range(const BlkSegment& segment, BlkRe
 }
 
 /// DISCARD and WRITE_ZEROES: all ranges are in order, or none is done.
-Parsed parse_ranges(const Frame& frame, IoSegments readable, const BlkRules& rules) {
+Parsed parse_ranges(const Frame& frame, IoSegments readable, const BlkRules& rules,
+                    BlkRequest& request) {
     const std::uint64_t length = frame.readable_data;
     if (length == 0 || !is_aligned(length, sizeof(BlkSegment))) {
         return object(BlkStatus::io_error, "no list of ranges");
@@ -244,52 +234,50 @@ Parsed parse_ranges(const Frame& frame, IoSegments readable, const BlkRules& rul
     std::array<BlkSegment, kBlkMaxRanges> segments;
     copy_from(readable, kHeaderSize, std::as_writable_bytes(std::span(segments)).first(length));
 
-    BlkRequest request = frame.bare();
     for (const BlkSegment& segment : std::span(segments).first(count)) {
         const auto range = parse_range(segment, frame.type, rules);
         if (!range) return std::unexpected(range.error());
         if (range->length != 0) request.ranges.push_back(*range);
     }
-    return request;
+    return {};
 }
 
 /// The string has 20 bytes: a shorter buffer gets its start, of a longer one the rest stays.
-BlkRequest parse_get_id(const Frame& frame) {
-    BlkRequest request = frame.bare();
+Parsed parse_get_id(const Frame& frame, BlkRequest& request) {
     request.data = {0, std::min<std::uint64_t>(frame.writable_data, kBlkIdSize)};
-    return request;
+    return {};
 }
 
-Parsed parse_by_type(const Frame& frame, IoSegments readable, const BlkRules& rules) {
+Parsed parse_by_type(const Frame& frame, IoSegments readable, const BlkRules& rules,
+                     BlkRequest& request) {
     switch (frame.type) {
         case BlkRequestType::in:
-        case BlkRequestType::out: return parse_transfer(frame, rules);
-        case BlkRequestType::get_id: return parse_get_id(frame);
+        case BlkRequestType::out: return parse_transfer(frame, rules, request);
+        case BlkRequestType::get_id: return parse_get_id(frame, request);
         case BlkRequestType::discard:
-        case BlkRequestType::write_zeroes: return parse_ranges(frame, readable, rules);
-        case BlkRequestType::zone_append: return parse_append(frame, rules);
-        case BlkRequestType::zone_report: return parse_report(frame, rules);
+        case BlkRequestType::write_zeroes: return parse_ranges(frame, readable, rules, request);
+        case BlkRequestType::zone_append: return parse_append(frame, rules, request);
+        case BlkRequestType::zone_report: return parse_report(frame, rules, request);
         case BlkRequestType::zone_open:
         case BlkRequestType::zone_close:
         case BlkRequestType::zone_finish:
-        case BlkRequestType::zone_reset: return parse_zone_start(frame, rules);
+        case BlkRequestType::zone_reset: return parse_zone_start(frame, rules, request);
         // Their sector should be 0 and their data nothing; neither means anything.
         case BlkRequestType::flush:
-        case BlkRequestType::zone_reset_all: return frame.bare();
+        case BlkRequestType::zone_reset_all: return {};
         case BlkRequestType::get_lifetime:
         case BlkRequestType::secure_erase: break;
     }
     return object(BlkStatus::unsupported, "unknown request type");
 }
 
-Parsed parse_request(const Frame& frame, IoSegments readable, const BlkRules& rules) {
-    if (const auto offered = check_features(frame.type, rules); !offered) {
-        return std::unexpected(offered.error());
-    }
+Parsed parse_request(const Frame& frame, IoSegments readable, const BlkRules& rules,
+                     BlkRequest& request) {
+    if (const Parsed offered = check_features(frame.type, rules); !offered) return offered;
     if (rules.read_only && modifies(frame.type)) {
         return object(BlkStatus::io_error, "the disk is read-only");
     }
-    return parse_by_type(frame, readable, rules);
+    return parse_by_type(frame, readable, rules, request);
 }
 
 }  // namespace
@@ -337,8 +325,11 @@ std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoS
                          .sector = Sectors(header.sector),
                          .readable_data = readable_length - kHeaderSize,
                          .writable_data = writable_length - kStatusSize};
-    const Parsed parsed = parse_request(frame, readable, rules);
-    if (parsed) return *parsed;
+    std::expected<BlkRequest, BlkRefusal> request;
+    request->type = frame.type;
+    request->status_at = frame.writable_data;
+    const Parsed parsed = parse_request(frame, readable, rules, *request);
+    if (parsed) return request;
     refusal.status = parsed.error().status;
     refusal.reason = parsed.error().reason;
     return std::unexpected(refusal);

@@ -37,9 +37,10 @@ ChainBuilder::ChainBuilder(std::uint32_t max_chain, bool indirect_negotiated)
     if (indirect_negotiated) table_.resize(std::size_t{max_chain} * Descriptor::kSize);
 }
 
-void ChainBuilder::start(DescriptorChain& chain, std::shared_ptr<const GuestMemory> memory) {
+void ChainBuilder::start(DescriptorChain& chain, const std::shared_ptr<const GuestMemory>& memory) {
     chain_ = &chain;
-    chain.memory = std::move(memory);
+    // A chain that is used again has it already, and counting references is atomic.
+    if (chain.memory != memory) chain.memory = memory;
     descriptors_ = 0;
     bytes_ = 0;
 }

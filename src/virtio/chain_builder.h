@@ -22,7 +22,7 @@ class ChainBuilder {
     ChainBuilder(std::uint32_t max_chain, bool indirect_negotiated);
 
     /// Begins a chain in `chain`, which stays the builder's until the next start().
-    void start(DescriptorChain& chain, std::shared_ptr<const GuestMemory> memory);
+    void start(DescriptorChain& chain, const std::shared_ptr<const GuestMemory>& memory);
 
     /// Adds the memory of a descriptor that is no indirect one. An empty descriptor adds nothing.
     /// @return false if that makes the chain invalid; it then says why

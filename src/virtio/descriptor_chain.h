@@ -42,9 +42,11 @@ struct DescriptorChain {
     /// Why pop() called the chain invalid, or "". Static text, for a (rate-limited) log.
     const char* refusal = "";
 
-    /// Keeps the memory mapped while the request is in flight.
+    /// Keeps the memory mapped while the request is in flight, and until the chain is used again or
+    /// drops it.
     std::shared_ptr<const GuestMemory> memory;
 
+    /// Forgets the request, and keeps the memory.
     void clear() {
         readable.clear();
         writable.clear();
@@ -52,7 +54,6 @@ struct DescriptorChain {
         id = 0;
         descriptor_count = 0;
         refusal = "";
-        memory.reset();
     }
 };
 

@@ -19,6 +19,9 @@
 namespace zbdkit {
 namespace {
 
+/// A guest's memory is one piece, or one below 4 GiB and one above, and what was plugged in.
+constexpr std::size_t kFewWindows = 2;
+
 constexpr std::uint64_t kMaxAddress = std::numeric_limits<std::uint64_t>::max();
 
 /// A shared mapping of part of a file.
@@ -207,32 +210,45 @@ Outcome<std::shared_ptr<const GuestMemory>> GuestMemory::make(
 
     struct Owned : GuestMemory {};
     auto memory = std::make_shared<Owned>();
+    for (const auto& region : regions) {
+        const MemoryRegion::Place& place = region->place();
+        memory->windows_.push_back({place.guest_address, place.size, region->memory()});
+    }
     memory->regions_ = std::move(regions);
     return memory;
 }
 
-std::vector<std::shared_ptr<const MemoryRegion>>::const_iterator GuestMemory::find(
+std::vector<GuestMemory::Window>::const_iterator GuestMemory::find(
     std::uint64_t guest_address) const {
-    // The first region that starts above the address; only the one before it can hold it.
+    // The first one that starts above the address; only the one before it can hold it.
     const auto above =
-        std::ranges::upper_bound(regions_, guest_address, {},
-                                 [](const auto& region) { return region->place().guest_address; });
-    if (above == regions_.begin()) return regions_.end();
+        std::ranges::upper_bound(windows_, guest_address, {}, &Window::guest_address);
+    if (above == windows_.begin()) return windows_.end();
     const auto candidate = std::prev(above);
-    return guest_address < guest_end(**candidate) ? candidate : regions_.end();
+    return candidate->holds({guest_address, 1}) ? candidate : windows_.end();
 }
 
 bool GuestMemory::translate(ByteRange guest_range, IoVector& out) const {
     if (guest_range.length == 0) return false;
+    // Nearly always: one window has all of it, and it is one of the first.
+    const std::size_t few = std::min(windows_.size(), kFewWindows);
+    for (std::size_t i = 0; i < few; ++i) {
+        const Window& window = windows_[i];
+        if (!window.holds(guest_range)) continue;
+        out.push_back({window.at(guest_range.offset), guest_range.length});
+        return true;
+    }
+    return translate_pieces(guest_range, out);
+}
+
+bool GuestMemory::translate_pieces(ByteRange guest_range, IoVector& out) const {
     const std::size_t size_before = out.size();
     std::uint64_t address = guest_range.offset;
     std::uint64_t left = guest_range.length;
-    for (auto at = find(address); at != regions_.end(); ++at) {
-        const MemoryRegion& region = **at;
-        if (region.place().guest_address > address) break;  // a gap
-        const std::uint64_t skip = address - region.place().guest_address;
-        const std::uint64_t length = std::min(left, region.place().size - skip);
-        out.push_back({region.memory() + skip, length});
+    for (auto at = find(address); at != windows_.end(); ++at) {
+        if (at->guest_address > address) break;  // a gap
+        const std::uint64_t length = std::min(left, at->size - (address - at->guest_address));
+        out.push_back({at->at(address), length});
         left -= length;
         if (left == 0) return true;
         address += length;
@@ -242,11 +258,9 @@ bool GuestMemory::translate(ByteRange guest_range, IoVector& out) const {
 }
 
 std::byte* GuestMemory::contiguous(ByteRange guest_range) const {
-    const auto at = find(guest_range.offset);
-    if (at == regions_.end() || guest_range.length == 0) return nullptr;
-    const std::uint64_t skip = guest_range.offset - (*at)->place().guest_address;
-    if (guest_range.length > (*at)->place().size - skip) return nullptr;
-    return (*at)->memory() + skip;
+    const auto window = find(guest_range.offset);
+    if (window == windows_.end() || guest_range.length == 0) return nullptr;
+    return window->holds(guest_range) ? window->at(guest_range.offset) : nullptr;
 }
 
 std::byte* GuestMemory::contiguous_user(ByteRange user_range) const {

@@ -115,12 +115,29 @@ class GuestMemory {
     [[nodiscard]] bool is_truncated() const;
 
   private:
+    /// What a look-up needs of a region, side by side: every descriptor is looked up.
+    struct Window {
+        std::uint64_t guest_address;
+        std::uint64_t size;
+        std::byte* memory;
+
+        /// Whether the range lies in it. A length of 0 is the caller's business.
+        [[nodiscard]] bool holds(ByteRange guest_range) const {
+            const std::uint64_t skip = guest_range.offset - guest_address;
+            return skip < size && guest_range.length <= size - skip;
+        }
+        [[nodiscard]] std::byte* at(std::uint64_t address) const {
+            return memory + (address - guest_address);
+        }
+    };
     GuestMemory() = default;
-    /// @return the region that holds the address, or the end
-    [[nodiscard]] std::vector<std::shared_ptr<const MemoryRegion>>::const_iterator find(
-        std::uint64_t guest_address) const;
+    /// translate(), wherever the range lies.
+    [[nodiscard]] bool translate_pieces(ByteRange guest_range, IoVector& out) const;
+    /// @return the window that holds the address, or the end
+    [[nodiscard]] std::vector<Window>::const_iterator find(std::uint64_t guest_address) const;
 
     std::vector<std::shared_ptr<const MemoryRegion>> regions_;  // by guest address
+    std::vector<Window> windows_;                               // of them, in the same order
 };
 
 }  // namespace zbdkit

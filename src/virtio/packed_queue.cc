@@ -185,26 +185,38 @@ bool PackedQueue::collect() {
     return true;
 }
 
-void PackedQueue::push(const DescriptorChain& chain, std::uint32_t written) {
+void PackedQueue::put(const DescriptorChain& chain, std::uint32_t written) {
     ZBDKIT_ASSERT(in_flight_[chain.id] && chain.descriptor_count <= slots_in_flight_);
     in_flight_[chain.id] = false;
     slots_in_flight_ -= chain.descriptor_count;
 
     // One used descriptor for the whole chain, over slots whose chains were all copied. The
-    // flags come last: they make it visible.
+    // flags come last: they make it visible. The driver looks at the first one that it has not
+    // seen, so the flags of that one make all of a batch visible.
     std::byte* const at = slot(used_.index);
     const std::uint16_t owner = used_.wrap ? kAvailable | kUsed : 0;
-    const std::uint16_t flags = written == 0 ? 0 : Descriptor::kWrite;
+    const auto flags = static_cast<std::uint16_t>(owner | (written == 0 ? 0 : Descriptor::kWrite));
     store(at + kLength, written, memory_order_relaxed);
     store(at + kId, chain.id, memory_order_relaxed);
-    store(at + kFlags, static_cast<std::uint16_t>(owner | flags), memory_order_release);
+    if (unpublished_) {
+        store(at + kFlags, flags, memory_order_release);
+    } else {
+        unpublished_ = {.slot = at, .flags = flags};
+    }
     log_ring(parts_.descriptors_guest + used_.index * Descriptor::kSize, Descriptor::kSize);
 
     used_.advance(chain.descriptor_count, size_);
     unnotified_slots_ += chain.descriptor_count;
 }
 
+void PackedQueue::publish() {
+    if (!unpublished_) return;
+    store(unpublished_->slot + kFlags, unpublished_->flags, memory_order_release);
+    unpublished_.reset();
+}
+
 bool PackedQueue::take_notification() {
+    ZBDKIT_ASSERT(!unpublished_);
     const std::uint32_t slots = std::exchange(unnotified_slots_, 0);
     if (slots == 0) return false;
     // As in the split ring: what was used must be out before we look at what the driver wants.

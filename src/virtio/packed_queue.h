@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "virtio/chain_builder.h"
@@ -33,7 +34,8 @@ class PackedQueue final : public VirtQueue {
     [[nodiscard]] std::span<const Descriptor> last_descriptors() const override { return taken_; }
     [[nodiscard]] Pop pop_again(std::uint16_t id, std::span<const Descriptor> ring,
                                 DescriptorChain& chain) override;
-    void push(const DescriptorChain& chain, std::uint32_t written) override;
+    void put(const DescriptorChain& chain, std::uint32_t written) override;
+    void publish() override;
     [[nodiscard]] bool take_notification() override;
     bool enable_kicks() override;
     void disable_kicks() override;
@@ -95,7 +97,13 @@ class PackedQueue final : public VirtQueue {
     std::vector<bool> in_flight_;    ///< by buffer id, which may be any 16-bit number
     std::uint32_t slots_in_flight_ = 0;
 
-    bool notified_before_ = false;        ///< the first batch of a ring is always notified
+    bool notified_before_ = false;  ///< the first batch of a ring is always notified
+    /// The first of what was put and not published: its flags, which the driver waits for.
+    struct Unpublished {
+        std::byte* slot;
+        std::uint16_t flags;
+    };
+    std::optional<Unpublished> unpublished_;
     std::uint32_t unnotified_slots_ = 0;  ///< used since the last take_notification()
     const char* broken_reason_ = "";
 };

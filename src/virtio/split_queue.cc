@@ -46,6 +46,7 @@ Outcome<std::unique_ptr<VirtQueue>> SplitQueue::make(const Setup& setup) {
     queue->parts_ = *parts;
     // Not the base: with an inflight record the device has taken more than it returned.
     queue->used_index_ = load<std::uint16_t>(parts->used + kIndex, memory_order_relaxed);
+    queue->published_index_ = queue->used_index_;
     return queue;
 }
 
@@ -137,7 +138,7 @@ bool SplitQueue::collect(std::uint16_t head) {
     return builder_.refuse("descriptors form a loop");
 }
 
-void SplitQueue::push(const DescriptorChain& chain, std::uint32_t written) {
+void SplitQueue::put(const DescriptorChain& chain, std::uint32_t written) {
     ZBDKIT_ASSERT(chain.id < size_ && in_flight_[chain.id]);
     in_flight_[chain.id] = false;
 
@@ -145,14 +146,19 @@ void SplitQueue::push(const DescriptorChain& chain, std::uint32_t written) {
     store<std::uint32_t>(parts_.used + at, chain.id, memory_order_relaxed);
     store<std::uint32_t>(parts_.used + at + 4, written, memory_order_relaxed);
     log_used({at, kUsedEntrySize});
-
     ++used_index_;
+}
+
+void SplitQueue::publish() {
+    if (used_index_ == published_index_) return;
     store(parts_.used + kIndex, used_index_, memory_order_release);
     log_used({kIndex, 2});
-    ++unnotified_;
+    unnotified_ += static_cast<std::uint16_t>(used_index_ - published_index_);
+    published_index_ = used_index_;
 }
 
 bool SplitQueue::take_notification() {
+    ZBDKIT_ASSERT(used_index_ == published_index_);
     const std::uint32_t pushed = std::exchange(unnotified_, 0);
     if (pushed == 0) return false;
     // used.idx must be out before we look at what the driver wants, as the driver first says what

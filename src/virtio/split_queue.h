@@ -30,7 +30,8 @@ class SplitQueue final : public VirtQueue {
     [[nodiscard]] std::span<const Descriptor> last_descriptors() const override { return {}; }
     [[nodiscard]] Pop pop_again(std::uint16_t id, std::span<const Descriptor> ring,
                                 DescriptorChain& chain) override;
-    void push(const DescriptorChain& chain, std::uint32_t written) override;
+    void put(const DescriptorChain& chain, std::uint32_t written) override;
+    void publish() override;
     [[nodiscard]] bool take_notification() override;
     bool enable_kicks() override;
     void disable_kicks() override;
@@ -69,6 +70,7 @@ class SplitQueue final : public VirtQueue {
     std::uint16_t next_available_ = 0;   ///< the position pop() takes from
     std::uint16_t available_index_ = 0;  ///< available.idx as last read
     std::uint16_t used_index_ = 0;       ///< used.idx, of which this side is the only writer
+    std::uint16_t published_index_ = 0;  ///< of used_index_, what the driver sees
     std::vector<bool> in_flight_;        ///< by head
 
     bool notified_before_ = false;  ///< the first batch of a ring is always notified

@@ -198,6 +198,31 @@ TEST_P(VirtQueueTest, push_in_any_order_returns_ids_and_lengths) {
     EXPECT_EQ(driver_->free_descriptors(), 8U);
 }
 
+TEST_P(VirtQueueTest, put_chains_are_seen_when_published) {
+    start({});
+    for (std::uint32_t round = 0; round < 20; ++round) {
+        std::array<std::uint16_t, 3> ids = {};
+        for (std::uint16_t& id : ids) id = add({{data_, 16, kReadable}, {data_, 16, kWritable}});
+        for (std::uint32_t i = 0; i < ids.size(); ++i) {
+            ASSERT_EQ(queue_->pop(chain_), Pop::chain);
+            queue_->put(chain_, i);
+            ASSERT_EQ(driver_->take_used(), std::nullopt);
+        }
+        queue_->publish();
+        for (std::uint32_t i = 0; i < ids.size(); ++i) {
+            ASSERT_THAT(driver_->take_used(), Optional(UsedChain{ids.at(i), i}));
+        }
+        ASSERT_EQ(driver_->take_used(), std::nullopt);
+    }
+}
+
+TEST_P(VirtQueueTest, publish_of_nothing_shows_nothing) {
+    start({});
+    queue_->publish();
+    EXPECT_EQ(driver_->take_used(), std::nullopt);
+    EXPECT_FALSE(queue_->take_notification());
+}
+
 TEST_P(VirtQueueTest, ring_full_and_around_many_times_keeps_order) {
     start({.size = 4});
     for (std::uint32_t round = 0; round < 1000; ++round) {
@@ -914,6 +939,7 @@ TEST_P(InterplayTest, random_traffic_returns_each_chain_once) {
 
     std::map<std::uint16_t, Sent> sent;
     std::map<std::uint16_t, std::uint32_t> answered;
+    std::size_t unpublished = 0;
     std::vector<DescriptorChain> held;
     for (int step = 0; step < 60'000; ++step) {
         switch (random() % 4) {
@@ -940,8 +966,12 @@ TEST_P(InterplayTest, random_traffic_returns_each_chain_once) {
                 const std::size_t which = random() % held.size();
                 const auto written = static_cast<std::uint32_t>(random() % 1000);
                 answered[held[which].id] = written;
-                (*queue)->push(held[which], written);
+                (*queue)->put(held[which], written);
+                ++unpublished;
                 held.erase(held.begin() + static_cast<std::ptrdiff_t>(which));
+                if (random() % 3 != 0) break;
+                (*queue)->publish();
+                unpublished = 0;
                 break;
             }
             default: {
@@ -949,6 +979,8 @@ TEST_P(InterplayTest, random_traffic_returns_each_chain_once) {
                 if (!used) break;
                 ASSERT_EQ(sent.erase(used->id), 1U);
                 ASSERT_EQ(used->written, answered.at(used->id));
+                answered.erase(used->id);
+                ASSERT_GE(answered.size(), unpublished);
                 break;
             }
         }
@@ -980,9 +1012,10 @@ TEST_P(InterplayTest, threads_with_suppression_lose_no_wakeup) {
                 std::uint32_t value = 0;
                 copy_from(chain.readable, 0, mutable_bytes_of(value));
                 copy_to(chain.writable, 0, bytes_of(value));
-                queue.push(chain, 4);
-                ++done;
+                queue.put(chain, 4);
+                if (++done % 3 == 0) queue.publish();
             }
+            queue.publish();
             ASSERT_EQ(popped, Pop::empty) << queue.broken_reason();
             if (queue.take_notification()) {
                 notifications.fetch_add(1);

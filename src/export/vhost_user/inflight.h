@@ -77,7 +77,9 @@ class InflightQueue {
     /// @return its entry, free of any record
     [[nodiscard]] virtual Entry took(const DescriptorChain& chain,
                                      std::span<const Descriptor> descriptors) = 0;
-    /// To be called right before and right after the push of the entry's chain.
+    /// To be called before the entry's chain is put and after it was published, in the same order.
+    /// Several chains may be between the two on a split ring, and one on a packed ring, during
+    /// which nothing may be taken.
     virtual void before_push(Entry entry) = 0;
     virtual void after_push(Entry entry) = 0;
 

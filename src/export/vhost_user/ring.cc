@@ -88,7 +88,7 @@ Outcome<void> Ring::start_if_ready() {
     ZBDKIT_TRACE(ring_started, service_.name.c_str(), index_, size_);
     // A connection before this one may have pushed without getting its call through.
     signal_event(call_);
-    scope_.spawn(flush_calls_each_turn());
+    scope_.spawn(flush_used_each_turn());
     serve_left();
     scope_.spawn(work());
     return {};
@@ -123,7 +123,7 @@ Task<void> Ring::suspend() {
     stopping_ = true;
     interrupt();
     co_await scope_.join();
-    flush_calls();
+    flush_used();
     kick_waiter_.reset();
     if (next_kick_) kick_ = std::move(*std::exchange(next_kick_, std::nullopt));
     base_ = queue_->base();
@@ -157,11 +157,15 @@ Task<void> Ring::reset() {
 Outcome<void> Ring::memory_changed() {
     if (!is_running()) return start_if_ready();
     if (environment_.memory == nullptr) return failure("no guest memory");
+    for (DescriptorChain* chain : free_chains_) chain->memory.reset();
+    flush_used();
     return queue_->set_memory(environment_.memory);
 }
 
 void Ring::log_changed() {
-    if (is_running()) queue_->set_log(environment_.log);
+    if (!is_running()) return;
+    flush_used();
+    queue_->set_log(environment_.log);
 }
 
 void Ring::report_fault(const std::string& reason) {
@@ -242,7 +246,7 @@ void Ring::serve_left() {
         start_job(popped, job, {.record = {}, .earlier = earlier, .is_again = true});
     }
     in_batch_ = false;
-    flush_calls();
+    flush_used();
 }
 
 /// @param popped   chain or invalid
@@ -265,7 +269,8 @@ void Ring::start_job(VirtQueue::Pop popped, Job job, BlkDevice::History history)
 Ring::Fetched Ring::fetch() {
     Fetched fetched = Fetched::some;
     in_batch_ = true;
-    for (unsigned count = 0; count < kMaxBatch; ++count) {
+    unsigned count = 0;
+    for (; count < kMaxBatch; ++count) {
         DescriptorChain* chain = take_chain();
         if (chain == nullptr) {
             fetched = Fetched::no_room;
@@ -289,11 +294,12 @@ Ring::Fetched Ring::fetch() {
         break;
     }
     in_batch_ = false;
+    portion_ = std::clamp(count / kPortionsOfBatch, 1U, kMaxPortion);
     if (fetched == Fetched::some) {
         poll_interval_ns_ = kShortestPollNs;
         if (!poll_window_.is_off()) poll_window_.something_found(service_.reactor.now_ns());
     }
-    flush_calls();
+    flush_used();
     return fetched;
 }
 
@@ -304,37 +310,62 @@ Task<void> Ring::serve(Job job, BlkDevice::History history) {
 
 void Ring::end_job(Job job, std::uint32_t written) {
     queue_->log_written(*job.chain, written);
-    if (inflight_ != nullptr) inflight_->before_push(job.entry);
-    queue_->push(*job.chain, written);
-    if (inflight_ != nullptr) inflight_->after_push(job.entry);
+    if (inflight_ != nullptr) {
+        inflight_->before_push(job.entry);
+        unpublished_entries_.push_back(job.entry);
+    }
+    queue_->put(*job.chain, written);
+    ++unpublished_;
+    // The region of a packed ring gives an entry to the next chain at once, and knows of one chain
+    // that is being returned.
+    if (inflight_ != nullptr && environment_.features.packed) publish_used();
     job.chain->clear();
+    // The table changed while the request was in flight: what it held is to be unmapped.
+    if (job.chain->memory != environment_.memory) job.chain->memory.reset();
     free_chains_.push_back(job.chain);
-    call_pending_ = true;
     // A worker that waits for room; nobody else waits while chains are in flight and the ring
     // runs, so a wake-up too many costs nothing.
     if (free_chains_.size() == 1) changed_.wake_all();
-    if (in_batch_) return;
-    if (stopping_) {
-        flush_calls();
+    if (in_batch_) {
+        if (unpublished_ < portion_) return;
+        // With event indices the driver says when it wants the next call, so an early one is not
+        // one more; without them each portion would be called for.
+        if (environment_.features.event_idx) {
+            flush_used();
+        } else {
+            publish_used();
+        }
+    } else if (stopping_) {
+        flush_used();
     } else if (!flush_scheduled_) {
         flush_scheduled_ = true;
         call_wanted_.wake_one();
     }
 }
 
-/// Sends the call events of chains that end outside of a batch: all that end in one turn of the
-/// reactor are pushed before this coroutine has its turn.
-Task<void> Ring::flush_calls_each_turn() {
+/// For chains that end outside of a batch: all that end in one turn of the reactor are put before
+/// this coroutine has its turn.
+Task<void> Ring::flush_used_each_turn() {
     while (!stopping_) {
         co_await call_wanted_.wait();
         flush_scheduled_ = false;
-        flush_calls();
+        flush_used();
     }
 }
 
-void Ring::flush_calls() {
-    if (!call_pending_) return;
-    call_pending_ = false;
+void Ring::publish_used() {
+    if (unpublished_ == 0) return;
+    unpublished_ = 0;
+    queue_->publish();
+    for (const InflightQueue::Entry entry : unpublished_entries_) inflight_->after_push(entry);
+    unpublished_entries_.clear();
+    call_pending_ = true;
+}
+
+/// Makes visible what was put, and sends one call event if the driver wants it.
+void Ring::flush_used() {
+    publish_used();
+    if (!std::exchange(call_pending_, false)) return;
     if (!queue_->take_notification() || !call_) return;
     ++service_.counters.calls;
     ZBDKIT_TRACE(ring_notify, service_.name.c_str(), index_);

@@ -7,11 +7,14 @@
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstring>
+#include <fstream>
+#include <string>
 #include <thread>
 
 #include "tests/support/export/server_thread.h"
@@ -591,6 +594,20 @@ TEST_F(ConfigChangeTest, front_end_that_never_reads_blocks_nothing) {
 
 // --- memory -----------------------------------------------------------------------------------
 
+/// How often this process, front end and server, has the file mapped.
+std::size_t mappings_of(int fd) {
+    struct stat status = {};
+    EXPECT_EQ(::fstat(fd, &status), 0);
+    const std::string inode = " " + std::to_string(status.st_ino) + " ";
+    std::ifstream maps("/proc/self/maps");
+    std::size_t count = 0;
+    for (std::string line; std::getline(maps, line);) {
+        const bool is_memfd = line.find("/memfd:") != std::string::npos;
+        if (is_memfd && line.find(inode) != std::string::npos) ++count;
+    }
+    return count;
+}
+
 TEST_F(SessionTest, memory_slots_come_and_go_while_the_ring_runs) {
     guest.negotiate();
     EXPECT_EQ(front_end.acked(request::kAddMemReg, Payload().u64(0).region(guest.memory.place()),
@@ -602,11 +619,14 @@ TEST_F(SessionTest, memory_slots_come_and_go_while_the_ring_runs) {
     second.guest_address += kGiB;
     second.user_address += kGiB;
     const Payload slot = Payload().u64(0).region(second);
+    const std::size_t own_mappings = mappings_of(more.fd());
 
     EXPECT_EQ(front_end.acked(request::kAddMemReg, slot, {more.fd()}), 0U);
     EXPECT_EQ(guest.write(0, pattern(512, 1)).status, kOk);
+    EXPECT_EQ(mappings_of(more.fd()), own_mappings + 1);
     EXPECT_NE(front_end.acked(request::kAddMemReg, slot, {more.fd()}), 0U) << "twice";
     EXPECT_EQ(front_end.acked(request::kRemMemReg, slot, {more.fd()}), 0U);
+    EXPECT_EQ(mappings_of(more.fd()), own_mappings) << "an ended request must not keep it";
     EXPECT_NE(front_end.acked(request::kRemMemReg, slot), 0U) << "gone";
 
     EXPECT_EQ(guest.write(1, pattern(512, 1)).status, kOk);
