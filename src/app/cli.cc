@@ -205,18 +205,18 @@ void CommandLine::add_serve() {
                    "data segments of a request (default queue size - 2)")
         ->type_name("N");
     app.add_option("--poll-max-us", arguments.poll_max_us,
-                   "poll an empty ring for up to so long before sleeping (default 0)")
+                   "poll an empty ring for up to so long before sleeping (default 50)")
         ->type_name("N");
     app.add_flag("--read-only", arguments.read_only, "no writes");
     app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
     app.add_option("--serial", arguments.serial, "serial number (default the file's name)")
         ->type_name("TEXT");
     add_repeated("--object", arguments.objects,
-                 "what disks share: throttle-group,id=ID,x-iops-total=100; repeatable");
+                 "throttle-group,id=ID,x-iops-total=100 or iothread,id=ID; repeatable");
     add_repeated("--blockdev", arguments.blockdevs, "a node: driver=...,node-name=...; repeatable");
     add_repeated("--export", arguments.exports,
                  "type=vhost-user-blk,id=E,node-name=N,addr.type=unix,addr.path=P,writable=on,"
-                 "num-queues=4; repeatable");
+                 "num-queues=4,iothread=ID; repeatable");
     app.add_option("--pidfile", arguments.pidfile, "write the process id here")->type_name("PATH");
     app.add_option("--log-level", arguments.log_level,
                    "trace, debug, info (default), warning, error or off")

@@ -4,42 +4,28 @@
 #include <fmt/format.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
-#include "app/messages.h"
 #include "app/service_manager.h"
+#include "app/workshop.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "io/scope.h"
 
 namespace zbdkit::app {
 namespace {
 
-constexpr Op kZoneActions[] = {Op::zone_open, Op::zone_close, Op::zone_finish, Op::zone_reset,
-                               Op::zone_reset_all};
+using Step = Task<Outcome<void>> (DiskGroup::*)();
 
-std::uint64_t zone_actions(const BlockBackend& backend) {
-    std::uint64_t actions = 0;
-    for (const Op op : kZoneActions) actions += backend.counters(op).requests;
-    return actions;
-}
-
-struct Totals {
-    std::uint64_t requests = 0;
-    std::uint64_t failures = 0;
-};
-Totals totals_of(const BlockBackend& backend) {
-    Totals totals;
-    for (std::size_t op = 0; op < kOpCount; ++op) {
-        const BlockBackend::Counters& counters = backend.counters(static_cast<Op>(op));
-        totals.requests += counters.requests;
-        totals.failures += counters.failures;
-    }
-    return totals;
+Task<void> keep_outcome(DiskGroup& group, Step step, Outcome<void>& outcome) {
+    outcome = co_await (group.*step)();
 }
 
 }  // namespace
+
+Daemon::IoWorkshop::IoWorkshop(std::unique_ptr<IoThread> started)
+    : thread(std::move(started)), pool(kBlockingThreads), context{thread->reactor(), pool} {}
 
 Daemon::Daemon(OpenContext& context, DaemonPlan plan, StopSignals& signals)
     : context_(context), plan_(std::move(plan)), signals_(signals) {}
@@ -47,6 +33,7 @@ Daemon::Daemon(OpenContext& context, DaemonPlan plan, StopSignals& signals)
 Daemon::~Daemon() = default;
 
 Task<Outcome<void>> Daemon::run() {
+    co_await ok(make_seats());
     const Outcome<void> started = co_await start();
     if (started) {
         announce();
@@ -57,61 +44,75 @@ Task<Outcome<void>> Daemon::run() {
     co_return started ? std::move(closed) : started;
 }
 
-Task<Outcome<void>> Daemon::start() {
-    for (const ObjectPlan& object : plan_.objects) co_await ok(make_object(context_, object));
-    for (const OptionValues& options : plan_.nodes) {
-        std::unique_ptr<BlockNode> node = co_await ok(open_node(context_, options, nodes_));
-        nodes_.put(std::move(node));
+Outcome<void> Daemon::make_seats() {
+    for (DiskGroupPlan& plan : plan_.groups) {
+        Seat seat;
+        if (!plan.io_thread.empty()) {
+            Outcome<std::unique_ptr<IoThread>> thread = IoThread::start(plan.io_thread);
+            if (!thread) return std::unexpected(std::move(thread.error()));
+            seat.workshop = std::make_unique<IoWorkshop>(std::move(*thread));
+        }
+        OpenContext& context = seat.workshop ? seat.workshop->context : context_;
+        seat.group = std::make_unique<DiskGroup>(context, std::move(plan));
+        seats_.push_back(std::move(seat));
     }
-    for (const ExportPlan& plan : plan_.exports) co_await ok(add_disk(plan));
+    return {};
+}
+
+/// Runs a step of the group's life on its thread, and waits for its end.
+Task<Outcome<void>> Daemon::run_step(Seat& seat, Step step) {
+    DiskGroup& group = *seat.group;
+    if (!seat.workshop) co_return co_await (group.*step)();
+    Outcome<void> outcome;
+    IoThread::Call call = seat.workshop->thread->run(
+        context_.reactor, [&group, step, &outcome] { return keep_outcome(group, step, outcome); });
+    co_await call;
+    co_return outcome;
+}
+
+void Daemon::begin_stop(Seat& seat) {
+    DiskGroup& group = *seat.group;
+    if (!seat.workshop) return group.stop();
+    seat.workshop->thread->reactor().post([&group] { group.stop(); });
+}
+
+/// One group after the other, so that the first failure is the same one each time.
+Task<Outcome<void>> Daemon::start() {
+    for (Seat& seat : seats_) co_await ok(run_step(seat, &DiskGroup::start));
     co_return Outcome<void>{};
 }
 
-Outcome<void> Daemon::add_disk(const ExportPlan& plan) {
-    const BlockNode* found = nodes_.find(plan.node_name);
-    if (found != nullptr && plan.device.writable && found->info().read_only) {
-        return failure(fmt::format("export '{}': node '{}' is read-only: expected writable=off",
-                                   plan.id, plan.node_name),
-                       Errc::read_only);
+/// Of all groups, in the order of the exports.
+std::vector<const DiskLines*> Daemon::all_lines() const {
+    std::vector<const DiskLines*> lines;
+    for (const Seat& seat : seats_) {
+        for (const DiskLines& disk : seat.group->lines()) lines.push_back(&disk);
     }
-    Outcome<std::unique_ptr<BlockNode>> root = nodes_.take(plan.node_name);
-    if (!root) {
-        return failure(fmt::format("export '{}': {}", plan.id, root.error().message),
-                       Errc::not_supported);
-    }
-    Disk& disk = disks_.emplace_back();
-    disk.plan = plan;
-    disk.backend = std::make_unique<BlockBackend>(std::move(*root));
-    const vhost_user::ServerOptions options = {.socket_path = plan.socket_path,
-                                               .device = plan.device,
-                                               .poll_bound_ns = plan.poll_bound_ns};
-    Outcome<std::unique_ptr<vhost_user::Server>> server =
-        vhost_user::Server::listen(context_.reactor, *disk.backend, options);
-    if (!server) return std::unexpected(std::move(server.error()));
-    disk.server = std::move(*server);
-    return {};
+    std::ranges::sort(lines, {}, &DiskLines::place);
+    return lines;
 }
 
 /// Says what is served and how to use it. The lines are complete before READY=1.
 void Daemon::announce() const {
-    for (const Disk& disk : disks_) {
-        const NodeInfo& info = disk.backend->info();
-        fmt::print("serving {}: {}{} on {}\n", disk.backend->root().describe(),
-                   describe_disk(info.zones, info.size),
-                   disk.plan.device.writable ? "" : ", read-only", disk.plan.socket_path);
-        fmt::print("QEMU >= 10.2: qemu-system-x86_64 {}\n", qemu_arguments(disk.plan));
-        const std::string warning = append_warning(disk.plan, info.zones.max_append_bytes);
-        if (!warning.empty()) spdlog::warn("{}", warning);
+    for (const DiskLines* disk : all_lines()) {
+        fmt::print("{}", disk->serving);
+        if (!disk->warning.empty()) spdlog::warn("{}", disk->warning);
     }
     std::fflush(stdout);
-    for (const std::string& name : nodes_.free_names()) {
-        spdlog::warn("node '{}' is not exported", name);
+    for (const Seat& seat : seats_) {
+        for (const std::string& name : seat.group->idle_nodes()) {
+            spdlog::warn("node '{}' is not exported", name);
+        }
+    }
+    for (const std::string& id : plan_.idle_threads) {
+        spdlog::warn("iothread '{}' serves no export", id);
     }
 }
 
-Task<void> Daemon::run_server(vhost_user::Server& server) {
-    co_await server.run();
-    stopping_.set();  // a server that gives up ends the daemon; it does not linger half alive
+Task<void> Daemon::serve_group(Seat& seat) {
+    const Outcome<void> served = co_await run_step(seat, &DiskGroup::serve);
+    static_cast<void>(served);  // it has no errors
+    stopping_.set();            // if it gave up, the others end as well
 }
 
 Task<void> Daemon::wait_for_signal(ReadinessWaiter& waiter) {
@@ -126,40 +127,21 @@ Task<void> Daemon::wait_for_signal(ReadinessWaiter& waiter) {
 Task<void> Daemon::serve_until_stopped() {
     ReadinessWaiter waiter(context_.reactor, signals_.fd());
     TaskScope scope;
-    for (const Disk& disk : disks_) scope.spawn(run_server(*disk.server));
+    for (Seat& seat : seats_) scope.spawn(serve_group(seat));
     scope.spawn(wait_for_signal(waiter));
     co_await stopping_.wait();
     notify_service_manager("STOPPING=1");
-    for (const Disk& disk : disks_) disk.server->stop();
+    for (Seat& seat : seats_) begin_stop(seat);
     waiter.stop();
     co_await scope.join();
-    for (const Disk& disk : disks_) {
-        const BlockBackend& backend = *disk.backend;
-        const vhost_user::ServerCounters& counters = disk.server->counters();
-        const Totals totals = totals_of(backend);
-        fmt::print(
-            "served {}: {} on {}; {} read, {} written, {} of {}, {}; {} refused, "
-            "{} failed\n",
-            disk.backend->root().describe(), count_text(totals.requests, "request"),
-            count_text(counters.connections, "connection"),
-            format_size(backend.counters(Op::read).bytes),
-            format_size(backend.counters(Op::write).bytes),
-            count_text(backend.counters(Op::append).requests, "append"),
-            format_size(backend.counters(Op::append).bytes),
-            count_text(zone_actions(backend), "zone action"), disk.server->device().refused(),
-            totals.failures);
-    }
+    for (const DiskLines* disk : all_lines()) fmt::print("{}", disk->served);
     std::fflush(stdout);
 }
 
 Task<Outcome<void>> Daemon::close_all() {
     Outcome<void> first;
-    for (const Disk& disk : disks_) {
-        Outcome<void> closed = co_await disk.backend->close();
-        if (first && !closed) first = std::move(closed);
-    }
-    while (std::unique_ptr<BlockNode> node = nodes_.take_any()) {
-        Outcome<void> closed = co_await node->close();
+    for (Seat& seat : seats_) {
+        Outcome<void> closed = co_await run_step(seat, &DiskGroup::close);
         if (first && !closed) first = std::move(closed);
     }
     co_return first;

@@ -76,7 +76,8 @@ std::array<Section, 4> all_sections() {
          drivers_of(DriverKind::format)},
         {"Filters", "They watch or change what passes to a child. All of them keep its zones.",
          drivers_of(DriverKind::filter)},
-        {"Objects", "What several disks share: `--object KIND,id=ID,...`.", all_objects()},
+        {"Objects", "What nodes and exports share, by its id: `--object KIND,id=ID,...`.",
+         all_objects()},
     }};
 }
 

@@ -32,7 +32,8 @@ constexpr std::array kExportOptions = {
     OptionInfo{"queue-size", "N", "what the front end's queues hold (default 128)"},
     OptionInfo{"max-segments", "N", "data segments of a request (default queue-size - 2)"},
     OptionInfo{"serial", "TEXT", "serial number, 20 bytes (default the id)"},
-    OptionInfo{"poll-max-us", "N", "poll an empty ring for up to so long (default 0)"},
+    OptionInfo{"poll-max-us", "N", "poll an empty ring for up to so long (default 50)"},
+    OptionInfo{"iothread", "ID", "the --object iothread that serves it (default the main thread)"},
 };
 
 Outcome<OptionValues> parse_values(std::string_view text) {
@@ -133,13 +134,14 @@ Outcome<ExportPlan> parse_export(std::string_view text) {
     plan.id = read.required("id");
     plan.node_name = read.required("node-name");
     plan.socket_path = read.required("addr.path");
+    if (values->has("iothread")) plan.io_thread = read.required("iothread");
     plan.device.serial = values->text("serial", plan.id);
     plan.device.writable = read.flag("writable");
     plan.device.write_cache = !read.flag("writethrough");
     const QueueWishes wishes = {.queue_count = read.number("num-queues", 1),
                                 .queue_size = read.number("queue-size", 128),
                                 .max_segments = read.number("max-segments", 0)};
-    const std::uint64_t poll_max_us = read.number("poll-max-us", 0);
+    const std::uint64_t poll_max_us = read.number("poll-max-us", kDefaultPollUs);
     if (!read.outcome()) return std::unexpected(read.outcome().error());
     Outcome<void> set = set_queues(plan, wishes);
     if (set) set = set_polling(plan, poll_max_us);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -27,6 +28,8 @@ struct ExportPlan {
     std::uint32_t queue_size = 128;
     BlkDevice::Options device;
     std::uint64_t poll_bound_ns = 0;  ///< as vhost_user::ServerOptions has it
+    std::string io_thread;            ///< id of the iothread that serves it; "": the main thread
+    std::size_t place = 0;            ///< among all exports: the order in which they are told of
 };
 
 inline constexpr std::uint32_t kSmallestQueue = 8;
@@ -37,6 +40,10 @@ inline constexpr std::uint32_t kMostSegments = 1024;
 /// Errors: unknown types and options, naming the nearest; missing ones; values out of range.
 [[nodiscard]] Outcome<ExportPlan> parse_export(std::string_view text);
 
+/// How long an empty ring is polled if nobody says: longer than two wake-ups, that of the driver by
+/// a call and that of the device by a kick, so that a driver with the next requests at hand finds
+/// the device awake.
+inline constexpr std::uint64_t kDefaultPollUs = 50;
 /// The longest bound of polling: beyond, an idle disk would look like a busy one.
 inline constexpr std::uint64_t kLongestPollUs = 100'000;
 /// Sets the bound of polling. Errors: out of range.

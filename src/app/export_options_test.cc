@@ -33,6 +33,13 @@ TEST(ExportOptions, defaults_are_those_of_qemu_storage_daemon) {
     EXPECT_EQ(plan->device.queue_count, 1);
     EXPECT_EQ(plan->device.seg_max, 126U);
     EXPECT_EQ(plan->device.serial, "e");
+    EXPECT_EQ(plan->io_thread, "");
+}
+
+TEST(ExportOptions, io_thread_is_taken_and_must_have_a_name) {
+    EXPECT_EQ(parse_export("id=e,node-name=n,addr.path=p,iothread=t0").value().io_thread, "t0");
+    EXPECT_EQ(parse_export("id=e,node-name=n,addr.path=p,iothread=").error().message,
+              "--export: option 'iothread' is missing");
 }
 
 TEST(ExportOptions, json_is_the_same) {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "app/daemon.h"
+#include "app/disk_placement.h"
 #include "app/exit_status.h"
 #include "app/image_state.h"
 #include "app/messages.h"
@@ -66,11 +67,11 @@ Outcome<void> check_long_form(const ServeArguments& arguments) {
     return {};
 }
 
-Outcome<DaemonPlan> plan_long_form(const ServeArguments& arguments) {
+Outcome<ServePlan> plan_long_form(const ServeArguments& arguments) {
     if (Outcome<void> form = check_long_form(arguments); !form) {
         return std::unexpected(std::move(form.error()));
     }
-    DaemonPlan plan;
+    ServePlan plan;
     for (const std::string& text : arguments.blockdevs) {
         Outcome<OptionValues> options = parse_node_options(text);
         if (!options) return std::unexpected(std::move(options.error()));
@@ -99,6 +100,7 @@ Outcome<DaemonPlan> plan_long_form(const ServeArguments& arguments) {
                 fmt::format("--export: there are two exports with id '{}'", exported->id),
                 Errc::not_supported);
         }
+        exported->place = plan.exports.size();
         plan.exports.push_back(std::move(*exported));
     }
     return plan;
@@ -124,7 +126,7 @@ Outcome<void> make_direct(OptionValues& options) {
     return failure("'--direct' needs a disk on driver 'file'", Errc::not_supported);
 }
 
-Outcome<DaemonPlan> plan_short_form(const ServeArguments& arguments) {
+Outcome<ServePlan> plan_short_form(const ServeArguments& arguments) {
     Outcome<OptionValues> options = disk_options(arguments.disk, Access::serve);
     if (!options) return std::unexpected(std::move(options.error()));
     if (arguments.read_only) make_read_only(*options);
@@ -152,7 +154,7 @@ Outcome<DaemonPlan> plan_short_form(const ServeArguments& arguments) {
     Outcome<void> set = set_queues(exported, wishes);
     if (set) set = set_polling(exported, arguments.poll_max_us);
     if (!set) return std::unexpected(std::move(set.error()));
-    DaemonPlan plan;
+    ServePlan plan;
     plan.nodes.push_back(std::move(*options));
     plan.exports.push_back(std::move(exported));
     return plan;
@@ -160,14 +162,14 @@ Outcome<DaemonPlan> plan_short_form(const ServeArguments& arguments) {
 
 Outcome<DaemonPlan> make_plan(const ServeArguments& arguments) {
     const bool is_long = !arguments.blockdevs.empty() || !arguments.exports.empty();
-    Outcome<DaemonPlan> plan = is_long ? plan_long_form(arguments) : plan_short_form(arguments);
-    if (!plan) return plan;
+    Outcome<ServePlan> plan = is_long ? plan_long_form(arguments) : plan_short_form(arguments);
+    if (!plan) return std::unexpected(std::move(plan.error()));
     for (const std::string& text : arguments.objects) {
         Outcome<ObjectPlan> object = parse_object(text);
         if (!object) return std::unexpected(std::move(object.error()));
         plan->objects.push_back(std::move(*object));
     }
-    return plan;
+    return place_disks(*plan);
 }
 
 // --- Running ------------------------------------------------------------------------------------

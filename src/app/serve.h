@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "app/disk_argument.h"
+#include "app/export_options.h"
 
 namespace zbdkit::app {
 
@@ -18,7 +19,7 @@ struct ServeArguments {
     std::uint64_t queue_count = 1;
     std::uint64_t queue_size = 128;
     std::uint64_t max_segments = 0;
-    std::uint64_t poll_max_us = 0;
+    std::uint64_t poll_max_us = kDefaultPollUs;
     bool read_only = false;
     bool direct = false;
     std::string serial;

@@ -4,11 +4,6 @@
 #include "io/uring_engine.h"
 
 namespace zbdkit::app {
-namespace {
-
-constexpr unsigned kBlockingThreads = 2;
-
-}  // namespace
 
 Outcome<std::unique_ptr<Workshop>> Workshop::make() {
     Outcome<std::unique_ptr<IoEngine>> engine = make_uring_engine();

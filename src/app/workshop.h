@@ -14,6 +14,9 @@
 
 namespace zbdkit::app {
 
+/// Threads for the blocking calls of one reactor's nodes.
+inline constexpr unsigned kBlockingThreads = 2;
+
 class Workshop {
   public:
     /// Errors: the host has no usable io_uring.

@@ -21,8 +21,8 @@
 
 namespace zbdkit {
 
-/// Something that nodes of several graphs share, made once by name ("--object"): a throttle group.
-/// Lives on the reactor of those graphs.
+/// Something that is made once by name ("--object"), mostly for nodes of several graphs to share: a
+/// throttle group. Lives on the reactor of those graphs.
 class SharedObject {
   public:
     SharedObject() = default;
@@ -76,6 +76,7 @@ struct DriverInfo {
     Task<Outcome<std::unique_ptr<BlockNode>>> (*open)(OpenContext& context,
                                                       const OptionValues& options,
                                                       ChildNodes& children);
+    std::string_view object_option{};  ///< the option that takes the id of an object; "" if none
 };
 
 }  // namespace zbdkit

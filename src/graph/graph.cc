@@ -171,7 +171,7 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_at_depth(OpenContext& context, Op
 }  // namespace
 
 Outcome<void> NamedNodes::claim(const std::string& name) {
-    if (used_.insert(name).second) return {};
+    if (!elsewhere_.contains(name) && used_.insert(name).second) return {};
     return failure(fmt::format("there are two nodes named '{}'", name), Errc::not_supported);
 }
 
@@ -197,8 +197,13 @@ Outcome<std::unique_ptr<BlockNode>> NamedNodes::take(const std::string& name) {
                                        name),
                            Errc::not_supported);
         }
+        if (elsewhere_.contains(name)) {
+            return failure(fmt::format("node '{}' belongs to an export of another thread", name),
+                           Errc::not_supported);
+        }
         const std::vector<std::string> names = free_names();
-        const std::vector<std::string_view> candidates(names.begin(), names.end());
+        std::vector<std::string_view> candidates(names.begin(), names.end());
+        candidates.insert(candidates.end(), elsewhere_.begin(), elsewhere_.end());
         return failure(
             fmt::format("there is no node named '{}'{}", name, did_you_mean(name, candidates)),
             Errc::not_supported);

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -31,6 +32,10 @@ inline constexpr int kMaxGraphDepth = 16;
 /// The names of a graph in the making. Each is used once, also after its node got a parent.
 class NamedNodes {
   public:
+    NamedNodes() = default;
+    /// @param elsewhere  names that nodes of other threads have
+    explicit NamedNodes(std::set<std::string> elsewhere) : elsewhere_(std::move(elsewhere)) {}
+
     /// Errors: the name is in use.
     [[nodiscard]] Outcome<void> claim(const std::string& name);
     void release(const std::string& name) { used_.erase(name); }
@@ -40,7 +45,7 @@ class NamedNodes {
     void put(std::unique_ptr<BlockNode> node);
     /// Names a node that was opened without one, and keeps it. Errors: the name is in use.
     [[nodiscard]] Outcome<void> put_as(const std::string& name, std::unique_ptr<BlockNode> node);
-    /// Errors: no such node, or it is taken already.
+    /// Errors: no such node, it is taken already, or it is on another thread.
     [[nodiscard]] Outcome<std::unique_ptr<BlockNode>> take(const std::string& name);
     /// The free node of that name, or null.
     [[nodiscard]] const BlockNode* find(const std::string& name) const;
@@ -49,6 +54,7 @@ class NamedNodes {
     [[nodiscard]] std::vector<std::string> free_names() const;
 
   private:
+    std::set<std::string> elsewhere_;
     std::set<std::string> used_;
     std::map<std::string, std::unique_ptr<BlockNode>> free_;
 };

@@ -75,6 +75,15 @@ TEST_F(Graph, format_without_a_child_is_refused) {
               "driver 'zoned' needs a child: file.driver=..., or file=NODE-NAME");
 }
 
+TEST_F(Graph, names_of_other_threads_are_in_use_and_their_nodes_cannot_be_taken) {
+    NamedNodes named(std::set<std::string>{"there"});
+    EXPECT_EQ(named.claim("there").error().message, "there are two nodes named 'there'");
+    EXPECT_EQ(named.take("there").error().message,
+              "node 'there' belongs to an export of another thread");
+    EXPECT_EQ(named.take("thre").error().message,
+              "there is no node named 'thre' (did you mean 'there'?)");
+}
+
 TEST_F(Graph, named_node_is_taken_once) {
     ASSERT_EQ(open("driver=memory,size=1M,node-name=m0"), "");
     named_.put(std::move(node_));

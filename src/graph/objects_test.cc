@@ -57,7 +57,14 @@ TEST_F(Objects, two_objects_of_one_id_are_refused) {
 TEST_F(Objects, unknown_kind_names_the_nearest) {
     EXPECT_EQ(make("throttel-group,id=tg0"),
               "--object: unknown kind of object 'throttel-group' (did you mean 'throttle-group'?): "
-              "known are throttle-group");
+              "known are iothread, throttle-group");
+}
+
+TEST_F(Objects, io_thread_is_an_object_but_no_throttle_group) {
+    EXPECT_EQ(make("iothread,id=t0"), "");
+    EXPECT_EQ(open("driver=throttle,throttle-group=t0,file.driver=null"),
+              "driver 'throttle': object 't0' is no throttle-group");
+    EXPECT_EQ(make("throttle-group,id=t0"), "--object: there are two objects with id 't0'");
 }
 
 TEST_F(Objects, kind_and_id_are_required) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/text.h"
+#include "graph/io_thread_object.h"
 #include "node/filter/account.h"
 #include "node/filter/delay.h"
 #include "node/filter/fault.h"
@@ -62,6 +63,7 @@ Outcome<const DriverInfo*> find_driver(std::string_view name) {
 
 std::span<const ObjectInfo* const> objects() {
     static constexpr std::array kObjects = {
+        &kIoThreadObject,
         &kThrottleGroupObject,
     };
     return kObjects;

@@ -119,7 +119,7 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_throttle(OpenContext& context,
 }  // namespace
 
 const DriverInfo kThrottleDriver = {
-    "throttle", DriverKind::filter, "lets requests through only so fast",
-    kOptions,   kOneChild,          open_throttle};
+    "throttle",    DriverKind::filter, "lets requests through only so fast", kOptions, kOneChild,
+    open_throttle, kGroupOption};
 
 }  // namespace zbdkit
