@@ -3,12 +3,11 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <cstring>
-#include <type_traits>
 #include <utility>
 
 #include "base/assert.h"
+#include "bench/micro/must.h"
 #include "graph/graph.h"
 #include "io/uring_engine.h"
 #include "node/format/zoned_create.h"
@@ -20,20 +19,14 @@ constexpr std::uint32_t kRingSize = 256;
 constexpr std::uint32_t kLongestChain = 128;
 constexpr std::uint32_t kTail = 16;
 
-template <class T>
-T must(Outcome<T> outcome) {
-    if (!outcome) {
-        fmt::print(stderr, "{}\n", outcome.error().message);
-        std::exit(1);
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(*outcome);
-}
-
 }  // namespace
 
-RingLoop::RingLoop(bool packed) {
-    driver_ = test::RingDriver::make(
-        memory_, {.features = {.event_idx = true, .packed = packed}, .size = kRingSize});
+RingLoop::RingLoop(bool packed, test::ChainForm form) : form_(form) {
+    driver_ =
+        test::RingDriver::make(memory_, {.features = {.indirect = form != test::ChainForm::direct,
+                                                      .event_idx = true,
+                                                      .packed = packed},
+                                         .size = kRingSize});
     queue_ = must(VirtQueue::make(driver_->device_setup(memory_.guest_memory(), kLongestChain)));
     for (std::uint32_t i = 0; i < kBatch; ++i) {
         slots_.push_back({memory_.allocate(sizeof(BlkHeader)), memory_.allocate(kBlock, kBlock),
@@ -54,7 +47,7 @@ void RingLoop::add(const Slot& slot, BlkRequestType type) {
     const auto id = driver_->add({{slot.header, sizeof(BlkHeader), false},
                                   {slot.data, kBlock, is_read},
                                   {slot.tail, tail, true}},
-                                 test::ChainForm::direct);
+                                 form_);
     ZBDKIT_ASSERT(id.has_value());
 }
 

@@ -28,7 +28,7 @@ class RingLoop {
     static constexpr std::uint32_t kBlock = 4096;
     static constexpr std::uint32_t kBatch = 32;
 
-    explicit RingLoop(bool packed);
+    explicit RingLoop(bool packed, test::ChainForm form = test::ChainForm::direct);
 
     /// Makes a batch of requests available. @param next_sector  called for each
     template <class NextSector>
@@ -52,6 +52,7 @@ class RingLoop {
     void write_header(const Slot& slot, BlkRequestType type, std::uint64_t sector);
     void add(const Slot& slot, BlkRequestType type);
 
+    test::ChainForm form_;
     test::DriverMemory memory_{kMiB};
     std::unique_ptr<test::RingDriver> driver_;
     std::unique_ptr<VirtQueue> queue_;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The way of one request, piece by piece: the ring alone, the parser, the device over nodes that
-// need no I/O, and a node more or less in the graph.
+// The way of one request through a ring: the ring alone, and a device over nodes that need no I/O.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -23,7 +22,8 @@ void count_requests(benchmark::State& state) {
 
 /// Pop and push, and the pretend driver's half, which all benchmarks of this file contain.
 void ring(benchmark::State& state) {
-    RingLoop ring(state.range(0) != 0);
+    RingLoop ring(state.range(0) != 0,
+                  state.range(1) != 0 ? test::ChainForm::indirect : test::ChainForm::direct);
     for (auto _ : state) {
         ring.add_batch(BlkRequestType::in, [] { return 0; });
         for (std::uint32_t i = 0; i < RingLoop::kBatch; ++i) {
@@ -37,7 +37,7 @@ void ring(benchmark::State& state) {
     }
     count_requests(state);
 }
-BENCHMARK(ring)->ArgName("packed")->Arg(0)->Arg(1);
+BENCHMARK(ring)->ArgNames({"packed", "indirect"})->ArgsProduct({{0, 1}, {0, 1}});
 
 /// @param next_sector  where the next request goes
 template <class NextSector>
@@ -60,8 +60,6 @@ void plain(benchmark::State& state, const std::string& options, BlkRequestType t
     });
 }
 BENCHMARK_CAPTURE(plain, null_read, "driver=null,size=64M", BlkRequestType::in);
-BENCHMARK_CAPTURE(plain, account_null_read, "driver=account,file.driver=null,file.size=64M",
-                  BlkRequestType::in);
 BENCHMARK_CAPTURE(plain, memory_read, "driver=memory,size=64M", BlkRequestType::in);
 BENCHMARK_CAPTURE(plain, memory_write, "driver=memory,size=64M", BlkRequestType::out);
 

@@ -25,6 +25,7 @@ add_custom_command(OUTPUT io_test COMMAND ${CMAKE_COMMAND} -E copy ${CMAKE_SOURC
 add_custom_target(all_of_it ALL DEPENDS io_test)
 add_custom_target(zbdkit COMMAND ${CMAKE_COMMAND} -E true)
 add_custom_target(zbdkit-crash COMMAND ${CMAKE_COMMAND} -E true)
+add_custom_target(bench COMMAND ${CMAKE_COMMAND} -E true)
 add_test(NAME unit.io COMMAND ${CMAKE_BINARY_DIR}/io_test)
 set_tests_properties(unit.io PROPERTIES LABELS unit)
 add_test(NAME house.tool COMMAND sh -c "echo no tool; exit 77")
@@ -107,6 +108,12 @@ class CheckTest(unittest.TestCase):
         self.assert_closed(self.check("--quick"), 0, "2 passed, 0 failed, 1 skipped")
         self.assertEqual(self.setup_calls(), "setup \n")
         self.assertFalse((self.root / "build/release").exists())
+
+    def test_bench(self) -> None:
+        for status, closing in ((0, "2 passed, 0 failed, 1 skipped"),
+                                (1, "2 passed, 1 failed, 1 skipped")):  # fmt: skip
+            self.write("bench/run", f"import sys\nsys.exit({status} if '--check' in sys.argv else 3)")
+            self.assert_closed(self.check("--quick", "--bench"), status, closing)
 
     def test_no_setup(self) -> None:
         self.assert_closed(self.check("--quick", "--no-setup"), 0, "2 passed, 0 failed, 1 skipped")
