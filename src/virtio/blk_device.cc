@@ -58,6 +58,28 @@ IoSegments narrow(IoVector& segments, ByteRange range) {
     return IoSegments(segments).subspan(first, last - first + 1);
 }
 
+/// Whether a request is one request to the graph.
+bool is_one_request(BlkRequestType type) {
+    switch (type) {
+        case BlkRequestType::in:
+        case BlkRequestType::out:
+        case BlkRequestType::flush:
+        case BlkRequestType::zone_append:
+        case BlkRequestType::zone_open:
+        case BlkRequestType::zone_close:
+        case BlkRequestType::zone_finish:
+        case BlkRequestType::zone_reset:
+        case BlkRequestType::zone_reset_all: return true;
+        case BlkRequestType::discard:
+        case BlkRequestType::write_zeroes:
+        case BlkRequestType::zone_report:
+        case BlkRequestType::get_id:
+        case BlkRequestType::get_lifetime:
+        case BlkRequestType::secure_erase: return false;
+    }
+    return false;
+}
+
 /// What a request asks of the graph. get_id asks nothing.
 Op op_of(BlkRequestType type) {
     switch (type) {
@@ -204,14 +226,42 @@ Task<std::uint32_t> BlkDevice::handle(DescriptorChain& chain, History history) {
     std::byte& status = byte_at(chain.writable, request->status_at);
     const bool zoned = rules_.zoned;
 
-    const Result<void> done = co_await perform(*request, chain, history);
+    Result<void> done;
+    if (is_one_request(request->type)) {
+        // Nearly all are, so this is done here and not in a coroutine of its own.
+        Request down = make_request(*request, chain);
+        down.record = history.record;
+        done = co_await submit_rest(down, history);
+        if (!done) {
+            done = failed(down.op, down.range, done.error());
+        } else if (down.op == Op::append) {
+            write_append_reply(chain.writable, *request, down.append_offset);
+        }
+    } else {
+        done = co_await perform(*request, chain);
+    }
     status = std::byte(done ? BlkStatus::ok : blk_status_of(done.error().code, zoned));
     co_return length_up_to(request->status_at);
 }
 
-Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain& chain,
-                                      History history) {
+Request BlkDevice::make_request(const BlkRequest& request, DescriptorChain& chain) const {
+    Request down{.op = op_of(request.type), .range = request.range};
+    if (down.op == Op::read) {
+        down.segments = narrow(chain.writable, request.data);
+    } else if (down.op == Op::write || down.op == Op::append) {
+        down.segments = narrow(chain.readable, request.data);
+        down.fua = is_write_through();
+    }
+    return down;
+}
+
+/// A request that is several to the graph, or none.
+Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain& chain) {
     switch (request.type) {
+        case BlkRequestType::discard:
+        case BlkRequestType::write_zeroes: return perform_ranges(request);
+        case BlkRequestType::zone_report: return perform_report(request, chain);
+        case BlkRequestType::get_id: return write_id(request, chain);
         case BlkRequestType::in:
         case BlkRequestType::out:
         case BlkRequestType::flush:
@@ -220,32 +270,12 @@ Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain
         case BlkRequestType::zone_close:
         case BlkRequestType::zone_finish:
         case BlkRequestType::zone_reset:
-        case BlkRequestType::zone_reset_all: return perform_one(request, chain, history);
-        case BlkRequestType::discard:
-        case BlkRequestType::write_zeroes: return perform_ranges(request);
-        case BlkRequestType::zone_report: return perform_report(request, chain);
-        case BlkRequestType::get_id: return write_id(request, chain);
+        case BlkRequestType::zone_reset_all:
         case BlkRequestType::get_lifetime:
         case BlkRequestType::secure_erase: break;
     }
-    ZBDKIT_ASSERT(false && "parse_blk_request lets no other type pass");
+    ZBDKIT_ASSERT(false && "is_one_request() and parse_blk_request leave no other type");
     std::unreachable();
-}
-
-/// A request that is one request to the graph.
-Task<Result<void>> BlkDevice::perform_one(const BlkRequest& request, DescriptorChain& chain,
-                                          History history) {
-    Request down{.op = op_of(request.type), .range = request.range, .record = history.record};
-    if (down.op == Op::read) {
-        down.segments = narrow(chain.writable, request.data);
-    } else if (down.op == Op::write || down.op == Op::append) {
-        down.segments = narrow(chain.readable, request.data);
-        down.fua = is_write_through();
-    }
-    const Result<void> done = co_await submit_rest(down, history);
-    if (!done) co_return failed(down.op, down.range, done.error());
-    if (down.op == Op::append) write_append_reply(chain.writable, request, down.append_offset);
-    co_return Result<void>{};
 }
 
 /// Submits what an earlier process left to do of a request: for nearly every request, all of it.

@@ -94,10 +94,9 @@ class BlkDevice {
     /// Whether a completed write must be durable without a flush. [5.2.6.2]
     [[nodiscard]] bool is_write_through() const;
 
-    [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain,
-                                             History history);
-    [[nodiscard]] Task<Result<void>> perform_one(const BlkRequest& request, DescriptorChain& chain,
-                                                 History history);
+    /// The request to the graph that a request is. Cuts the chain's lists to the data.
+    [[nodiscard]] Request make_request(const BlkRequest& request, DescriptorChain& chain) const;
+    [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain);
     [[nodiscard]] Task<Result<void>> submit_rest(Request& request, const History& history);
     [[nodiscard]] Task<Result<void>> close_again(Request& request);
     [[nodiscard]] Task<Result<void>> finish_write(const Request& request, std::uint64_t done);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <optional>
 #include <span>
@@ -248,6 +249,17 @@ Parsed parse_get_id(const Frame& frame, BlkRequest& request) {
     return {};
 }
 
+/// @param readable  at least as long as a header
+BlkHeader read_header(IoSegments readable) {
+    BlkHeader header;
+    if (readable.front().iov_len >= kHeaderSize) {
+        std::memcpy(&header, readable.front().iov_base, kHeaderSize);  // of one size: a load
+    } else {
+        copy_from(readable, 0, mutable_bytes_of(header));
+    }
+    return header;
+}
+
 Parsed parse_by_type(const Frame& frame, IoSegments readable, const BlkRules& rules,
                      BlkRequest& request) {
     switch (frame.type) {
@@ -317,8 +329,7 @@ std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoS
         return std::unexpected(refusal);
     }
 
-    BlkHeader header;
-    copy_from(readable, 0, mutable_bytes_of(header));
+    const BlkHeader header = read_header(readable);
     refusal.type = header.type;
     refusal.sector = header.sector;
     const Frame frame = {.type = BlkRequestType(header.type & ~kBlkLegacyBarrier),

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // ZoneLocks: a shared/exclusive lock for each zone, between coroutines of one thread. Writers of a
 // zone hold it shared, actions on it exclusive. Fair: first come, first served, so a waiting action
-// holds up later writers and is not starved by them. Only zones in use take memory, and that is
-// pooled: in steady state nothing is allocated. Waiters are resumed in a later turn, never inline.
+// holds up later writers and is not starved by them. A zone takes 4 bytes, up to the highest one
+// that was ever locked, and a lock while it is held; locks are pooled, so in steady state nothing
+// is allocated. Waiters are resumed in a later turn, never inline.
 //
 //   const ZoneLocks::Guard guard = co_await locks.shared(zone);
 //
@@ -13,7 +14,7 @@
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
-#include <unordered_map>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -26,16 +27,20 @@ class ZoneLocks {
   public:
     enum class Mode : std::uint8_t { shared, exclusive };
 
+  private:
+    struct Lock;
+
+  public:
     /// Holds one lock until it is destroyed or release()d.
     class [[nodiscard]] Guard {
       public:
         Guard(Guard&& other) noexcept
-            : locks_(std::exchange(other.locks_, nullptr)), zone_(other.zone_) {}
+            : locks_(std::exchange(other.locks_, nullptr)), held_(other.held_) {}
         Guard& operator=(Guard&& other) noexcept {
             if (this != &other) {
                 release();
                 locks_ = std::exchange(other.locks_, nullptr);
-                zone_ = other.zone_;
+                held_ = other.held_;
             }
             return *this;
         }
@@ -45,16 +50,16 @@ class ZoneLocks {
 
         /// Gives the lock back early; afterwards the guard holds nothing.
         void release() {
-            if (locks_ != nullptr) std::exchange(locks_, nullptr)->unlock(zone_);
+            if (locks_ != nullptr) std::exchange(locks_, nullptr)->unlock(*held_);
         }
-        [[nodiscard]] ZoneIndex zone() const { return zone_; }
+        [[nodiscard]] ZoneIndex zone() const;
 
       private:
         friend class ZoneLocks;
-        Guard(ZoneLocks& locks, ZoneIndex zone) : locks_(&locks), zone_(zone) {}
+        Guard(ZoneLocks& locks, Lock& held) : locks_(&locks), held_(&held) {}
 
         ZoneLocks* locks_;
-        ZoneIndex zone_;
+        Lock* held_;
     };
 
     /// What shared() and exclusive() give: `co_await` it at once.
@@ -62,12 +67,12 @@ class ZoneLocks {
       public:
         Acquisition(ZoneLocks& locks, ZoneIndex zone, Mode mode)
             : locks_(locks), zone_(zone), mode_(mode) {}
-        bool await_ready() { return locks_.try_lock(zone_, mode_); }
-        void await_suspend(std::coroutine_handle<> waiting) {
-            waiting_ = waiting;
-            locks_.enqueue(*this);
+        bool await_ready() {
+            lock_ = &locks_.lock_of(zone_);
+            return try_lock(*lock_, mode_);
         }
-        Guard await_resume() { return Guard(locks_, zone_); }
+        void await_suspend(std::coroutine_handle<> waiting);
+        Guard await_resume() { return Guard(locks_, *lock_); }
 
       private:
         friend class ZoneLocks;
@@ -75,6 +80,7 @@ class ZoneLocks {
         ZoneLocks& locks_;
         ZoneIndex zone_;
         Mode mode_;
+        Lock* lock_ = nullptr;  ///< the zone's, from await_ready() on
         std::coroutine_handle<> waiting_;
     };
 
@@ -90,31 +96,40 @@ class ZoneLocks {
 
     [[nodiscard]] bool is_locked(ZoneIndex zone) const;
     /// How many zones are locked now.
-    [[nodiscard]] std::size_t locked_zones() const { return locks_.size(); }
+    [[nodiscard]] std::size_t locked_zones() const { return locks_.size() - free_locks_.size(); }
 
   private:
-    struct Lock {
-        std::uint32_t holders = 0;
-        Mode mode = Mode::shared;  ///< of the holders
-        boost::intrusive::list<Acquisition> waiters;
-
-        [[nodiscard]] bool admits(Mode wanted) const {
-            return holders == 0 || (mode == Mode::shared && wanted == Mode::shared);
-        }
-        void admit(Mode wanted) {
-            ++holders;
-            mode = wanted;
-        }
-    };
-    using LockMap = std::unordered_map<std::uint32_t, Lock>;
+    static constexpr std::uint32_t kNone = 0xffff'ffff;
 
     [[nodiscard]] Lock& lock_of(ZoneIndex zone);
-    [[nodiscard]] bool try_lock(ZoneIndex zone, Mode mode);
-    void enqueue(Acquisition& waiter);
-    void unlock(ZoneIndex zone);
+    [[nodiscard]] static bool try_lock(Lock& lock, Mode mode);
+    void unlock(Lock& lock);
 
-    LockMap locks_;
-    std::vector<LockMap::node_type> spare_;  ///< the pool: map nodes that hold no zone
+    std::vector<std::uint32_t> lock_of_zone_;   ///< an index of locks_, or kNone: nobody uses it
+    std::vector<std::unique_ptr<Lock>> locks_;  ///< the pool: grows to the most held at a time
+    std::vector<std::uint32_t> free_locks_;
 };
+
+struct ZoneLocks::Lock {
+    ZoneIndex zone{};
+    std::uint32_t holders = 0;
+    Mode mode = Mode::shared;  ///< of the holders
+    boost::intrusive::list<Acquisition> waiters;
+
+    [[nodiscard]] bool admits(Mode wanted) const {
+        return holders == 0 || (mode == Mode::shared && wanted == Mode::shared);
+    }
+    void admit(Mode wanted) {
+        ++holders;
+        mode = wanted;
+    }
+};
+
+inline ZoneIndex ZoneLocks::Guard::zone() const { return held_->zone; }
+
+inline void ZoneLocks::Acquisition::await_suspend(std::coroutine_handle<> waiting) {
+    waiting_ = waiting;
+    lock_->waiters.push_back(*this);
+}
 
 }  // namespace zbdkit

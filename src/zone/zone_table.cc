@@ -111,27 +111,27 @@ bool ZoneTable::is_busy(ZoneIndex zone) const { return at(zone).flight != kNone;
 
 bool ZoneTable::is_recovering(ZoneIndex zone) const {
     const std::uint32_t flight = at(zone).flight;
-    return flight != kNone && flights_[flight].is_recovering;
+    return flight != kNone && flights_[flight]->is_recovering;
 }
 
 std::uint64_t ZoneTable::reserved_pointer(ZoneIndex index) const {
     const Zone& zone = at(index);
     const std::uint64_t relative =
-        zone.flight == kNone ? zone.data_end : flights_[zone.flight].reserved;
+        zone.flight == kNone ? zone.data_end : flights_[zone.flight]->reserved;
     return geometry_.start_of(index) + relative;
 }
 
 /// The zone's writes in flight; a fresh set if there are none.
 ZoneTable::Flight& ZoneTable::flight_of(ZoneIndex index) {
     Zone& zone = at(index);
-    if (zone.flight != kNone) return flights_[zone.flight];
+    if (zone.flight != kNone) return *flights_[zone.flight];
     if (free_flights_.empty()) {
         free_flights_.push_back(static_cast<std::uint32_t>(flights_.size()));
-        flights_.emplace_back();
+        flights_.push_back(std::make_unique<Flight>());
     }
     zone.flight = free_flights_.back();
     free_flights_.pop_back();
-    Flight& flight = flights_[zone.flight];
+    Flight& flight = *flights_[zone.flight];
     flight.is_recovering = false;
     return flight;
 }

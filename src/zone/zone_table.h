@@ -21,7 +21,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -205,7 +205,7 @@ class ZoneTable {
 
     ZoneGeometry geometry_;
     std::vector<Zone> zones_;
-    std::deque<Flight> flights_;  ///< a pool: grows to the most zones ever busy
+    std::vector<std::unique_ptr<Flight>> flights_;  ///< a pool: grows to the most zones ever busy
     std::vector<std::uint32_t> free_flights_;
     std::uint32_t oldest_closable_ = kNone;
     std::uint32_t newest_closable_ = kNone;

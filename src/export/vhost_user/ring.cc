@@ -309,7 +309,7 @@ Task<void> Ring::serve(Job job, BlkDevice::History history) {
 }
 
 void Ring::end_job(Job job, std::uint32_t written) {
-    queue_->log_written(*job.chain, written);
+    if (environment_.log != nullptr) queue_->log_written(*job.chain, written);
     if (inflight_ != nullptr) {
         inflight_->before_push(job.entry);
         unpublished_entries_.push_back(job.entry);

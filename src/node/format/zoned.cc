@@ -70,7 +70,7 @@ class ZonedNode final : public TranslatingNode {
             case Op::write_zeroes:
             case Op::discard: break;
         }
-        return unsupported();
+        return refuse(Errc::not_supported, "a zoned image is written in order only");
     }
 
   private:
@@ -81,8 +81,8 @@ class ZonedNode final : public TranslatingNode {
     [[nodiscard]] ByteRange on_child(ByteRange range) const {
         return {store_->layout().data_offset + range.offset, range.length};
     }
-    [[nodiscard]] static Task<Result<void>> unsupported() {
-        co_return fail(Errc::not_supported, "a zoned image is written in order only");
+    [[nodiscard]] static Task<Result<void>> refuse(Errc code, const char* reason) {
+        co_return fail(code, reason);
     }
     [[nodiscard]] ByteRange piece_of(ByteRange range, std::uint64_t done) const;
     [[nodiscard]] Task<Result<void>> transfer(Op op, ByteRange range, IoSegments segments);
@@ -90,19 +90,23 @@ class ZonedNode final : public TranslatingNode {
     [[nodiscard]] Task<Result<void>> read(Request& request);
     [[nodiscard]] Task<Result<void>> read_piece(ByteRange range, IoSegments segments);
 
+    // The usual ones of these start write_sequential() themselves: a coroutine less for each
+    // request.
     [[nodiscard]] Task<Result<void>> write(Request& request);
+    [[nodiscard]] Task<Result<void>> append(Request& request);
+    [[nodiscard]] Task<Result<void>> write_durably(Task<Result<void>> write);
     [[nodiscard]] Task<Result<void>> write_pieces(Request& request);
     [[nodiscard]] Task<Result<void>> write_piece(ByteRange range, IoSegments segments,
                                                  WriteRecord record);
+    [[nodiscard]] Task<Result<void>> write_conventional(ByteRange range, IoSegments segments);
     [[nodiscard]] Result<void> check_write_range(ByteRange range) const;
-    [[nodiscard]] Task<Result<void>> append(Request& request);
     struct Placement {
         ZoneIndex zone{};
         std::optional<std::uint64_t> at;  ///< nothing: at the write pointer
         WriteRecord record;
+        std::uint64_t* placed = nullptr;  ///< gets the absolute byte where the data is, if wanted
     };
-    [[nodiscard]] Task<Result<std::uint64_t>> write_sequential(Placement placement,
-                                                               IoSegments segments);
+    [[nodiscard]] Task<Result<void>> write_sequential(Placement placement, IoSegments segments);
     void settle(ZoneTable::Ended ended, ZoneIndex zone);
     [[nodiscard]] Task<void> wait_until_recovered(ZoneIndex zone);
 
@@ -273,20 +277,32 @@ Result<void> ZonedNode::check_write_range(ByteRange range) const {
 }
 
 Task<Result<void>> ZonedNode::write(Request& request) {
-    if (request.range.length == 0) co_return Result<void>{};
-    co_await ok(check_write_range(request.range));
-    const ByteRange first = piece_of(request.range, 0);
-    if (first == request.range) {
-        co_await ok(write_piece(first, request.segments, request.record));
-    } else {
-        co_await ok(write_pieces(request));
-    }
-    if (request.fua) co_await ok(store_->flush());
-    co_return Result<void>{};
+    const ByteRange range = request.range;
+    Task<Result<void>> done = range.length != 0 && piece_of(range, 0) == range
+                                  ? write_piece(range, request.segments, request.record)
+                                  : write_pieces(request);
+    return request.fua ? write_durably(std::move(done)) : std::move(done);
 }
 
-/// A write over the borders of conventional or sequential-preferred zones.
+Task<Result<void>> ZonedNode::append(Request& request) {
+    if (request.range.length == 0) return refuse(Errc::zone_invalid, "an append of no bytes");
+    const Placement placement = {.zone = geometry().zone_of(request.range.offset),
+                                 .at = {},
+                                 .record = request.record,
+                                 .placed = &request.append_offset};
+    Task<Result<void>> done = write_sequential(placement, request.segments);
+    return request.fua ? write_durably(std::move(done)) : std::move(done);
+}
+
+Task<Result<void>> ZonedNode::write_durably(Task<Result<void>> write) {
+    co_await ok(std::move(write));
+    co_return co_await store_->flush();
+}
+
+/// A write over the borders of conventional or sequential-preferred zones, or one of nothing.
 Task<Result<void>> ZonedNode::write_pieces(Request& request) {
+    if (request.range.length == 0) co_return Result<void>{};
+    co_await ok(check_write_range(request.range));
     for (std::uint64_t done = 0; done < request.range.length;) {
         const ByteRange piece = piece_of(request.range, done);
         const IoVector segments = slice(request.segments, {done, piece.length});
@@ -300,34 +316,26 @@ Task<Result<void>> ZonedNode::write_pieces(Request& request) {
 Task<Result<void>> ZonedNode::write_piece(ByteRange range, IoSegments segments,
                                           WriteRecord record) {
     const ZoneIndex zone = geometry().zone_of(range.offset);
-    if (geometry().type_of(zone) == ZoneType::conventional) {
-        if (table_.state(zone) != ZoneState::not_write_pointer) {
-            co_return fail(Errc::zone_invalid, "the zone is read-only or offline");
-        }
-        co_return co_await transfer(Op::write, range, segments);
-    }
+    const ZoneType type = geometry().type_of(zone);
+    if (type == ZoneType::conventional) return write_conventional(range, segments);
     // A sequential-preferred zone may be written below its pointer, which then tells nothing; there
     // a write may be done again.
-    const bool in_order = geometry().type_of(zone) == ZoneType::sequential_required;
+    const bool in_order = type == ZoneType::sequential_required;
     const Placement placement = {
         .zone = zone, .at = range.offset, .record = in_order ? record : WriteRecord()};
-    co_await ok(write_sequential(placement, segments));
-    co_return Result<void>{};
+    return write_sequential(placement, segments);
 }
 
-Task<Result<void>> ZonedNode::append(Request& request) {
-    if (request.range.length == 0) co_return fail(Errc::zone_invalid, "an append of no bytes");
-    const Placement placement = {
-        .zone = geometry().zone_of(request.range.offset), .at = {}, .record = request.record};
-    request.append_offset = co_await ok(write_sequential(placement, request.segments));
-    if (request.fua) co_await ok(store_->flush());
-    co_return Result<void>{};
+Task<Result<void>> ZonedNode::write_conventional(ByteRange range, IoSegments segments) {
+    if (table_.state(geometry().zone_of(range.offset)) != ZoneState::not_write_pointer) {
+        co_return fail(Errc::zone_invalid, "the zone is read-only or offline");
+    }
+    co_return co_await transfer(Op::write, range, segments);
 }
 
 /// Reserve, write, publish in order. An append that an earlier failed write displaced is placed
 /// again; a positioned write cannot be.
-/// @return absolute byte where the data is
-Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoSegments segments) {
+Task<Result<void>> ZonedNode::write_sequential(Placement placement, IoSegments segments) {
     const ZoneIndex zone = placement.zone;
     const std::uint64_t length = total_length(segments);
     ZoneLocks::Guard guard = co_await locks_.shared(zone);
@@ -342,14 +350,16 @@ Task<Result<std::uint64_t>> ZonedNode::write_sequential(Placement placement, IoS
         ZoneReservation& reservation = pending.reservation;
         co_await ok(table_.reserve(reservation, zone, placement.at, length));
         placement.record.placed(reservation.range);
-        const Result<void> written = co_await transfer(Op::write, reservation.range, segments);
+        Request below = write_request(on_child(reservation.range), segments);
+        const Result<void> written = co_await child().submit(below);
         settle(written ? table_.landed(reservation) : table_.failed(reservation), zone);
         if (reservation.phase == ZoneReservation::Phase::landed) co_await pending.resolved.wait();
         switch (reservation.phase) {
             case ZoneReservation::Phase::published:
                 if (store_->has_unpublished()) co_await ok(store_->publish());
                 placement.record.landed();
-                co_return reservation.range.offset;
+                if (placement.placed != nullptr) *placement.placed = reservation.range.offset;
+                co_return Result<void>{};
             case ZoneReservation::Phase::failed:
                 placement.record.withdrawn();
                 co_return std::unexpected(written.error());
