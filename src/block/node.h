@@ -51,7 +51,10 @@ struct NodeInfo {
     std::uint32_t physical_block_size = 512;  ///< bytes; a multiple of block_size
     std::uint32_t memory_alignment = 1;  ///< bytes; what segments' addresses should be aligned to
     bool read_only = false;
-    OpSet ops{};           ///< what do_submit() takes
+    OpSet ops{};  ///< what do_submit() takes
+    /// The node's bytes, if they all lie in this process's memory for good and in its order: only
+    /// to bring them into the processor's cache ahead of a request. Else empty.
+    ConstBytes resident{};
     ZoneGeometry zones{};  ///< model none if the node is not zoned
 };
 

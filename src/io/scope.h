@@ -37,7 +37,7 @@ class TaskScope {
         void await_resume() const noexcept {}
     };
     struct Runner;
-    static Runner run(TaskScope& scope, Task<void> task);
+    static Runner wait_for_rest(TaskScope& scope, Task<void> task);
     void task_ended();
 
     std::size_t running_ = 0;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "io/reactor.h"
@@ -31,6 +34,29 @@ TEST(TaskScope, spawned_task_starts_before_spawn_returns) {
     scope.spawn(increment(count));
     EXPECT_EQ(count, 1);
     EXPECT_EQ(scope.running(), 0U);
+}
+
+TEST(TaskScope, frame_of_a_task_is_gone_when_the_task_is_counted_as_ended) {
+    Turns reactor;
+    struct Guard {
+        const TaskScope& scope;
+        std::size_t& running_then;
+        ~Guard() { running_then = scope.running(); }
+    };
+    constexpr auto guarded = [](Reactor& turns, std::uint64_t duration_ns, const TaskScope& scope,
+                                std::size_t& running_then) -> Task<void> {
+        const Guard guard{scope, running_then};
+        if (duration_ns != 0) co_await turns.sleep_ns(duration_ns);
+    };
+    constexpr auto run_both = [](Reactor& turns, auto run) -> Task<std::array<std::size_t, 2>> {
+        TaskScope scope;
+        std::array<std::size_t, 2> running_then = {9, 9};
+        scope.spawn(run(turns, 0, scope, running_then[0]));
+        scope.spawn(run(turns, 10, scope, running_then[1]));
+        co_await scope.join();
+        co_return running_then;
+    };
+    EXPECT_EQ(reactor.run_to_end(run_both(reactor, guarded)), (std::array<std::size_t, 2>{1, 1}));
 }
 
 Task<int> join_three(Reactor& reactor) {

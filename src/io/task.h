@@ -146,6 +146,25 @@ class [[nodiscard]] Task {
         };
     };
 
+    /// Of a task that was started: waits for the rest of it.
+    struct Rest : Awaiter {
+        using Awaiter::Awaiter;
+        bool await_ready() const { return this->handle.promise().has_ended(); }
+    };
+
+    /// Runs the task up to its first wait, for an owner that awaits it only if it has one: then
+    /// with rest(). Once.
+    /// @return whether it has ended
+    bool start() {
+        ZBDKIT_ASSERT(handle_);
+        handle_.resume();
+        return handle_.promise().has_ended();
+    }
+    Rest rest() && {
+        ZBDKIT_ASSERT(handle_);
+        return Rest(std::exchange(handle_, {}));
+    }
+
     Awaiter operator co_await() && {
         ZBDKIT_ASSERT(handle_);
         return Awaiter(std::exchange(handle_, {}));

@@ -81,6 +81,12 @@ class BlkDevice {
     /// The same for one that may have been handled before.
     [[nodiscard]] Task<std::uint32_t> handle(DescriptorChain& chain, History history);
 
+    /// Says that the chain is handled soon. Where its data lies in memory, the processor begins to
+    /// bring it into its cache. Changes nothing, whatever the chain.
+    void prepare(const DescriptorChain& chain) const {
+        if (!backend_.info().resident.empty()) prefetch_data(chain);
+    }
+
     [[nodiscard]] const Options& options() const { return options_; }
     [[nodiscard]] BlockBackend& backend() { return backend_; }
 
@@ -94,6 +100,7 @@ class BlkDevice {
     /// Whether a completed write must be durable without a flush. [5.2.6.2]
     [[nodiscard]] bool is_write_through() const;
 
+    void prefetch_data(const DescriptorChain& chain) const;
     /// The request to the graph that a request is. Cuts the chain's lists to the data.
     [[nodiscard]] Request make_request(const BlkRequest& request, DescriptorChain& chain) const;
     [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain);

@@ -291,6 +291,39 @@ TEST_F(BlkDeviceTest, chain_keeps_what_the_ring_and_the_dirty_log_need) {
                 ElementsAre(ByteRange{0x1000, 512}, ByteRange{0x11000, 513}));
 }
 
+// --- what comes ahead of requests ------------------------------------------------------------
+
+class PrepareTest : public BlkDeviceTest {
+  protected:
+    PrepareTest() {
+        NodeInfo info = FakeZonedNode::small_host_managed();
+        info.resident = memory_;
+        start(info, kLinux);
+    }
+    void prepare(const BlkChain& guest) { device->prepare(guest.chain); }
+
+    Bytes memory_ = bytes(1536, 0);
+};
+
+TEST_F(PrepareTest, changes_nothing) {
+    BlkChain guest(header_bytes(0, 1), 1025);
+    prepare(guest);
+    EXPECT_THAT(node->seen, IsEmpty());
+    EXPECT_EQ(guest.status(), 0xeeU);
+    EXPECT_EQ(handle(guest), 1025U);
+    EXPECT_THAT(node->seen, ElementsAre(Seen{Op::read, {512, 1024}, false, 1}));
+}
+
+TEST_F(PrepareTest, takes_any_chain) {
+    prepare(BlkChain(header_bytes(0, 2), 1025));  // ends behind the memory
+    prepare(BlkChain(header_bytes(0, 3), 1025));  // begins behind it
+    prepare(BlkChain(header_bytes(0, ~std::uint64_t{0}), 1025));
+    prepare(BlkChain(header_bytes(0, 0), 1025, {3, 13}));
+    prepare(BlkChain({}, 1));
+    EXPECT_THAT(node->seen, IsEmpty());
+    EXPECT_EQ(device->refused(), 0U);
+}
+
 // --- statuses --------------------------------------------------------------------------------
 
 TEST_F(BlkDeviceTest, zone_errors_of_the_graph_are_told_apart) {

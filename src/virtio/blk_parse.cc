@@ -308,6 +308,11 @@ BlkRules make_blk_rules(const BlkDisk& disk, std::uint64_t features) {
             .zones = disk.zones};
 }
 
+std::optional<std::uint64_t> blk_data_offset(IoSegments readable) {
+    if (readable.empty() || readable.front().iov_len < kHeaderSize) return std::nullopt;
+    return Sectors(read_header(readable).sector).to_bytes();
+}
+
 std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoSegments writable,
                                                         const BlkRules& rules) {
     const std::uint64_t readable_length = total_length(readable);
@@ -336,9 +341,9 @@ std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoS
                          .sector = Sectors(header.sector),
                          .readable_data = readable_length - kHeaderSize,
                          .writable_data = writable_length - kStatusSize};
-    std::expected<BlkRequest, BlkRefusal> request;
-    request->type = frame.type;
-    request->status_at = frame.writable_data;
+    // Made in place of its first members: a default one would zero the room for ranges as well.
+    std::expected<BlkRequest, BlkRefusal> request(std::in_place, frame.type, ByteRange(),
+                                                  ByteRange(), frame.writable_data);
     const Parsed parsed = parse_request(frame, readable, rules, *request);
     if (parsed) return request;
     refusal.status = parsed.error().status;

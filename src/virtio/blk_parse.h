@@ -11,6 +11,7 @@
 #include <boost/container/static_vector.hpp>
 #include <cstdint>
 #include <expected>
+#include <optional>
 
 #include "base/iovec.h"
 #include "base/units.h"
@@ -59,6 +60,11 @@ struct BlkRefusal {
     std::uint64_t sector = 0;
     const char* reason = "";  ///< static text, for a log
 };
+
+/// Where on the disk the data of a request is, if it looks like a transfer: a guess before it is
+/// parsed, of which nothing was checked.
+/// @return bytes; nothing if there is no header in one piece
+[[nodiscard]] std::optional<std::uint64_t> blk_data_offset(IoSegments readable);
 
 /// @param readable, writable  the chain's memory; any number of segments of any length
 [[nodiscard]] std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable,

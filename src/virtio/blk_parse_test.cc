@@ -69,6 +69,25 @@ std::string answer(const Bytes& readable, std::size_t writable_size, const BlkRu
            parsed.error().reason;
 }
 
+// --- before it is parsed ---------------------------------------------------------------------
+
+TEST(BlkDataOffset, is_where_the_header_says_in_bytes) {
+    const BlkChain guest(header_bytes(1, 2047) + bytes(512, 1), 1);
+    EXPECT_EQ(blk_data_offset(guest.chain.readable), 1048064U);
+}
+
+TEST(BlkDataOffset, of_a_sector_that_wraps_as_bytes_is_not_known) {
+    const BlkChain guest(header_bytes(0, ~std::uint64_t{0}), 513);
+    EXPECT_EQ(blk_data_offset(guest.chain.readable), std::nullopt);
+}
+
+TEST(BlkDataOffset, without_a_header_in_one_piece_is_not_known) {
+    const BlkChain split(header_bytes(0, 7), 513, {1, 15});
+    EXPECT_EQ(blk_data_offset(split.chain.readable), std::nullopt);
+    const BlkChain nothing({}, 1);
+    EXPECT_EQ(blk_data_offset(nothing.chain.readable), std::nullopt);
+}
+
 // --- framing ---------------------------------------------------------------------------------
 
 TEST(ParseBlkRequest, in_finds_range_data_and_status) {

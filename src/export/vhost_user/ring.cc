@@ -270,6 +270,7 @@ Ring::Fetched Ring::fetch() {
     Fetched fetched = Fetched::some;
     in_batch_ = true;
     unsigned count = 0;
+    std::optional<Taken> ahead;  // taken, and started when its data is on the way to the cache
     for (; count < kMaxBatch; ++count) {
         DescriptorChain* chain = take_chain();
         if (chain == nullptr) {
@@ -278,11 +279,13 @@ Ring::Fetched Ring::fetch() {
         }
         const VirtQueue::Pop popped = queue_->pop(*chain);
         if (popped == VirtQueue::Pop::chain || popped == VirtQueue::Pop::invalid) {
-            Job job{.chain = chain};
+            Taken taken{.popped = popped, .job = {.chain = chain}};
             if (inflight_ != nullptr) {
-                job.entry = inflight_->took(*chain, queue_->last_descriptors());
+                taken.job.entry = inflight_->took(*chain, queue_->last_descriptors());
             }
-            start_job(popped, job, BlkDevice::History());
+            service_.device.prepare(*chain);
+            if (ahead) start_job(ahead->popped, ahead->job, BlkDevice::History());
+            ahead = taken;
             continue;
         }
         free_chains_.push_back(chain);
@@ -293,6 +296,7 @@ Ring::Fetched Ring::fetch() {
         }
         break;
     }
+    if (ahead) start_job(ahead->popped, ahead->job, BlkDevice::History());
     in_batch_ = false;
     portion_ = std::clamp(count / kPortionsOfBatch, 1U, kMaxPortion);
     if (fetched == Fetched::some) {

@@ -116,6 +116,11 @@ class Ring {
         DescriptorChain* chain = nullptr;
         InflightQueue::Entry entry = 0;  ///< if there is an inflight region
     };
+    /// A chain that was popped and not started yet.
+    struct Taken {
+        VirtQueue::Pop popped;  ///< chain or invalid
+        Job job;
+    };
     [[nodiscard]] Outcome<void> make_queue();
     [[nodiscard]] Task<void> serve(Job job, BlkDevice::History history);
     void serve_left();

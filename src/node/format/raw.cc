@@ -47,6 +47,9 @@ class RawNode final : public TranslatingNode {
           is_whole_(window == ByteRange{0, child().info().size}) {
         NodeInfo info = child().info();
         info.size = window.length;
+        if (!info.resident.empty()) {
+            info.resident = info.resident.subspan(window.offset, window.length);
+        }
         info.read_only = info.read_only || read_only;
         if (info.zones.is_zoned()) info.zones = zones_of_window(info.zones, window);
         set_info(info);

@@ -163,6 +163,17 @@ TEST_F(RawFormat, mapping_is_that_of_the_window) {
     EXPECT_EQ(beyond.error().code, Errc::out_of_range);
 }
 
+TEST_F(RawFormat, memory_of_the_child_is_known_as_the_window_has_it) {
+    ASSERT_EQ(open_plain("offset=12k,size=64k"), "");
+    EXPECT_EQ(disk_->info().resident.data(), memory_.bytes().data() + 12288);
+    EXPECT_EQ(disk_->info().resident.size(), 65536U);
+}
+
+TEST_F(RawFormat, zoned_disk_in_memory_is_not_taken_for_its_storage) {
+    ASSERT_EQ(open_zoned(""), "");
+    EXPECT_TRUE(disk_->info().resident.empty());
+}
+
 TEST_F(RawFormat, read_only_disk_refuses_writes_and_zone_actions) {
     ASSERT_EQ(open_zoned("read-only=on"), "");
     EXPECT_EQ(write(0, 1), Errc::read_only);

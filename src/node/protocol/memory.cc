@@ -47,7 +47,8 @@ class MemoryNode final : public BlockNode {
         : BlockNode("memory"), own_(std::move(own)), memory_(memory) {
         set_info({.size = memory.size(),
                   .block_size = 1,
-                  .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush}});
+                  .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush},
+                  .resident = memory});
     }
     [[nodiscard]] std::string describe() const override {
         return fmt::format("memory of {}", format_size(memory_.size()));
