@@ -50,6 +50,7 @@ class Target {
     [[nodiscard]] static Outcome<UniqueFd> open_existing(const CreateArguments& arguments);
 
     UniqueFd fd_;
+    ImageLock lock_;
     std::string filename_;
     bool is_new_;
     bool done_ = false;
@@ -68,10 +69,9 @@ Outcome<Target> Target::open(const CreateArguments& arguments) {
         fd = std::move(*existing);
     }
     Target target(std::move(fd), filename, is_new);
-    if (Outcome<void> locked = lock_image(target.fd_.get(), filename, LockMode::exclusive);
-        !locked) {
-        return std::unexpected(std::move(locked.error()));
-    }
+    Outcome<ImageLock> lock = lock_image(target.fd_.get(), filename, LockMode::exclusive);
+    if (!lock) return std::unexpected(std::move(lock.error()));
+    target.lock_ = std::move(*lock);
     return target;
 }
 

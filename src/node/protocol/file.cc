@@ -59,7 +59,7 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_file(OpenContext& context,
     const bool locking = co_await ok(options.flag("locking", true));
     parts.fd = co_await ok(open_fd(parts.filename, parts.read_only, direct));
     const LockMode mode = parts.read_only ? LockMode::shared : LockMode::exclusive;
-    if (locking) co_await ok(lock_image(parts.fd.get(), parts.filename, mode));
+    if (locking) parts.lock = co_await ok(lock_image(parts.fd.get(), parts.filename, mode));
     co_await ok(check_not_zoned(parts.fd.get(), parts.filename));
     parts.shape = co_await ok(file_shape(parts.fd.get(), parts.filename, direct));
     co_return make_file_node(context.reactor, std::move(parts));

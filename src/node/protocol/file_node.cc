@@ -31,6 +31,7 @@ class FileNode final : public BlockNode {
         : BlockNode(std::move(parts.driver)),
           reactor_(reactor),
           fd_(std::move(parts.fd)),
+          lock_(std::move(parts.lock)),
           filename_(std::move(parts.filename)),
           reads_at_once_(parts.shape.at_once),
           writes_at_once_(parts.shape.at_once) {
@@ -83,6 +84,7 @@ class FileNode final : public BlockNode {
 
     Reactor& reactor_;
     UniqueFd fd_;
+    ImageLock lock_;
     std::string filename_;
     // Apart, because some file systems can do only one of them (ext4: reads).
     AtOnce reads_at_once_;

@@ -12,6 +12,7 @@
 #include "block/node.h"
 #include "io/engine.h"
 #include "io/reactor.h"
+#include "node/protocol/image_lock.h"
 
 namespace zbdkit {
 
@@ -34,6 +35,7 @@ struct FileNodeParts {
     std::string driver;
     std::string filename;
     UniqueFd fd;
+    ImageLock lock;  ///< of fd, if it is locked
     FileShape shape;
     bool read_only = false;
 };

@@ -166,6 +166,15 @@ TEST_F(File, second_writer_is_refused_and_told_who_has_it) {
     EXPECT_TRUE(try_open("").has_value());
 }
 
+TEST_F(File, lock_goes_with_the_node_while_the_kernel_still_uses_the_file) {
+    ASSERT_EQ(open(), "");
+    // A mapping keeps the file open, as requests do that io_uring has not put away yet.
+    const Result<NodeMapping> mapping = node_->map({0, 4096});
+    ASSERT_TRUE(mapping.has_value());
+    node_.reset();
+    EXPECT_EQ(open(), "");
+}
+
 TEST_F(File, several_readers_share_a_file_and_keep_writers_off) {
     ASSERT_EQ(open(",read-only=on"), "");
     EXPECT_TRUE(try_open(",read-only=on").has_value());

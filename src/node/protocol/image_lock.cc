@@ -14,6 +14,7 @@
 #include <optional>
 #include <sstream>
 #include <thread>
+#include <utility>
 
 namespace zbdkit {
 namespace {
@@ -68,7 +69,12 @@ std::string lock_holder(int fd) {
     return holder ? process_name(*holder) : "another process";
 }
 
-Outcome<void> lock_image(int fd, const std::string& filename, LockMode mode) {
+void ImageLock::release() {
+    // Said, and not left to the close: requests that ended a moment ago may keep the file open.
+    if (fd_ >= 0) ::flock(std::exchange(fd_, -1), LOCK_UN);
+}
+
+Outcome<ImageLock> lock_image(int fd, const std::string& filename, LockMode mode) {
     const int operation = (mode == LockMode::shared ? LOCK_SH : LOCK_EX) | LOCK_NB;
     int attempts = 0;
     for (int attempt = 1; ::flock(fd, operation) != 0; ++attempt) {
@@ -83,7 +89,7 @@ Outcome<void> lock_image(int fd, const std::string& filename, LockMode mode) {
         }
         std::this_thread::sleep_for(kBetweenAttempts);
     }
-    return {};
+    return ImageLock(fd);
 }
 
 bool is_image_locked(int fd) {
