@@ -145,10 +145,12 @@ Result<void> ZoneTable::reserve(ZoneReservation& reservation, ZoneIndex index,
     ZBDKIT_ASSERT(type != ZoneType::conventional || !position.has_value());
     const std::uint64_t start = geometry_.start_of(index);
     ZBDKIT_ASSERT(!position.has_value() || *position >= start);
+    const std::uint64_t pointer =
+        zone.flight == kNone ? zone.data_end : flights_[zone.flight]->reserved;
 
     const ZoneWriteTarget target{.type = type,
                                  .state = zone.state,
-                                 .pointer = reserved_pointer(index) - start,
+                                 .pointer = pointer,
                                  .length = geometry_.length_of(index),
                                  .capacity = geometry_.capacity_of(index),
                                  .max_append = geometry_.max_append_bytes,
@@ -181,37 +183,40 @@ Result<void> ZoneTable::reserve(ZoneReservation& reservation, ZoneIndex index,
 ZoneTable::Ended ZoneTable::landed(ZoneReservation& reservation) {
     ZBDKIT_ASSERT(reservation.phase == ZoneReservation::Phase::writing);
     Ended ended;
+    Flight& flight = flight_of(reservation.zone);
     if (reservation.displaced_in_flight) {
         reservation.phase = ZoneReservation::Phase::displaced;
-        ended.resolved.push_back(reservation);
     } else {
         reservation.phase = ZoneReservation::Phase::landed;
         if (geometry_.type_of(reservation.zone) == ZoneType::sequential_preferred) {
             // No order to keep: it moves to the front, where it is published alone.
-            Flight& flight = flight_of(reservation.zone);
             flight.waiting.erase(flight.waiting.iterator_to(reservation));
             flight.waiting.push_front(reservation);
         }
-        publish(reservation.zone, ended.resolved);
+        publish(flight, reservation, ended.resolved);
     }
-    end_write(reservation.zone, ended);
+    end_write(reservation.zone, flight, ended);
     return ended;
 }
 
 /// Moves the committed pointer over the landed front, in one step.
-void ZoneTable::publish(ZoneIndex index, ZoneReservationList& resolved) {
-    ZoneReservationList& waiting = flight_of(index).waiting;
+/// @param ended  the write that landed just now
+void ZoneTable::publish(Flight& flight, const ZoneReservation& ended,
+                        ZoneReservationList& resolved) {
     std::uint64_t end = 0;
-    while (!waiting.empty() && waiting.front().phase == ZoneReservation::Phase::landed) {
-        ZoneReservation& front = waiting.front();
-        waiting.pop_front();
+    while (!flight.waiting.empty() &&
+           flight.waiting.front().phase == ZoneReservation::Phase::landed) {
+        ZoneReservation& front = flight.waiting.front();
+        flight.waiting.pop_front();
         front.phase = ZoneReservation::Phase::published;
-        end = front.range.end() - geometry_.start_of(index);
-        resolved.push_back(front);
+        end = front.range.end();
+        if (&front != &ended) resolved.push_back(front);
     }
     if (end == 0) return;
+    const ZoneIndex index = ended.zone;
     const Zone& zone = at(index);
-    change(index, after_write({zone.state, zone.data_end}, end, geometry_.capacity_of(index)));
+    change(index, after_write({zone.state, zone.data_end}, end - geometry_.start_of(index),
+                              geometry_.capacity_of(index)));
 }
 
 ZoneTable::Ended ZoneTable::failed(ZoneReservation& reservation) {
@@ -230,7 +235,7 @@ ZoneTable::Ended ZoneTable::failed(ZoneReservation& reservation) {
             displace_from(later, flight, ended.resolved);
         }
     }
-    end_write(index, ended);
+    end_write(index, flight, ended);
     return ended;
 }
 
@@ -249,9 +254,8 @@ void ZoneTable::displace_from(ZoneReservationList::iterator first, Flight& fligh
 }
 
 /// One write of the zone is no longer in flight.
-void ZoneTable::end_write(ZoneIndex index, Ended& ended) {
+void ZoneTable::end_write(ZoneIndex index, Flight& flight, Ended& ended) {
     Zone& zone = at(index);
-    Flight& flight = flight_of(index);
     --flight.writing;
     if (!flight.waiting.empty()) return;
     // Everything was rolled back to the start: the implicit open is undone as well.

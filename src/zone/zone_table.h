@@ -83,9 +83,10 @@ class ZoneTable {
     [[nodiscard]] Result<void> reserve(ZoneReservation& reservation, ZoneIndex zone,
                                        std::optional<std::uint64_t> at, std::uint64_t length);
 
-    /// What ended writes lead to.
+    /// What the end of a write leads to, apart from its own phase.
     struct Ended {
-        ZoneReservationList resolved;  ///< published or displaced by this call, in pointer order
+        ZoneReservationList resolved;  ///< other writes that are published or displaced by it, in
+                                       ///< pointer order
         bool recovered = false;        ///< the zone accepts reservations again after a failure
     };
 
@@ -93,7 +94,7 @@ class ZoneTable {
     [[nodiscard]] Ended landed(ZoneReservation& reservation);
 
     /// The write failed: rolls back. `reservation` becomes `failed` (or `displaced`, if an earlier
-    /// one failed before) and is not in `resolved`.
+    /// one failed before).
     [[nodiscard]] Ended failed(ZoneReservation& reservation);
 
     /// Whether writes of the zone are in flight.
@@ -198,10 +199,10 @@ class ZoneTable {
     void make_newest(ZoneIndex index);
     void unlink_closable(Zone& zone);
     [[nodiscard]] Flight& flight_of(ZoneIndex zone);
-    void publish(ZoneIndex zone, ZoneReservationList& resolved);
+    void publish(Flight& flight, const ZoneReservation& ended, ZoneReservationList& resolved);
     void displace_from(ZoneReservationList::iterator first, Flight& flight,
                        ZoneReservationList& resolved);
-    void end_write(ZoneIndex zone, Ended& ended);
+    void end_write(ZoneIndex zone, Flight& flight, Ended& ended);
 
     ZoneGeometry geometry_;
     std::vector<Zone> zones_;

@@ -76,7 +76,7 @@ class Disk {
     }
     /// Reserves and lands at once.
     void fill(ZoneIndex zone, std::uint64_t length) {
-        EXPECT_EQ(take(table.landed(append(zone, length))).size(), 1U);
+        EXPECT_EQ(land(append(zone, length)).size(), 1U);
     }
     Errc try_append(ZoneIndex zone, std::uint64_t length) {
         return code_of(table.reserve(reservations_.emplace_back(), zone, std::nullopt, length));
@@ -90,9 +90,10 @@ class Disk {
         if (*next) table.record(zone, **next);
         return kNoError;
     }
-    /// Ends a write and lists what was resolved.
-    static std::vector<ZoneReservation*> take(ZoneTable::Ended ended) {
+    /// What the end of a write resolved: the write itself, if it did that, and then others.
+    static std::vector<ZoneReservation*> take(ZoneReservation& own, ZoneTable::Ended ended) {
         std::vector<ZoneReservation*> resolved;
+        if (own.phase != ZoneReservation::Phase::landed) resolved.push_back(&own);
         while (!ended.resolved.empty()) {
             resolved.push_back(&ended.resolved.front());
             ended.resolved.pop_front();
@@ -102,12 +103,16 @@ class Disk {
     std::vector<ZoneReservation*> land(ZoneReservation& reservation) {
         ZoneTable::Ended ended = table.landed(reservation);
         recovered = ended.recovered;
-        return take(std::move(ended));
+        return take(reservation, std::move(ended));
     }
+    /// @return what it resolved of others
     std::vector<ZoneReservation*> fail_write(ZoneReservation& reservation) {
         ZoneTable::Ended ended = table.failed(reservation);
         recovered = ended.recovered;
-        return take(std::move(ended));
+        std::vector<ZoneReservation*> resolved = take(reservation, std::move(ended));
+        EXPECT_EQ(resolved.front(), &reservation);
+        resolved.erase(resolved.begin());
+        return resolved;
     }
     std::uint64_t pointer(ZoneIndex zone) const { return table.describe(zone).write_pointer; }
 

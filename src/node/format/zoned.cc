@@ -374,7 +374,7 @@ Task<Result<void>> ZonedNode::write_sequential(Placement placement, IoSegments s
     }
 }
 
-/// Tells everyone whom an ended write concerns.
+/// Tells all others whom an ended write concerns.
 void ZonedNode::settle(ZoneTable::Ended ended, ZoneIndex zone) {
     while (!ended.resolved.empty()) {
         ZoneReservation& reservation = ended.resolved.front();
