@@ -78,6 +78,9 @@ class Storage:
             return f"driver={storage},size={SIZE}"
         if storage == "zoned-tmpfs":
             return self.zoned()
+        if storage == "zoned-memory":
+            memory = f"file.driver=memory,file.size={2 * SIZE}"
+            return f"driver=zoned,create={SIZE},zone.size=16M,{memory}"
         direct = "on" if storage == "direct" else "off"
         return f"driver=file,filename={self.file(storage)},locking=off,cache.direct={direct}"
 

@@ -200,7 +200,7 @@ int run_create(const CreateArguments& arguments) {
 
 std::string create_options_help() {
     std::string help = "Options of -o (sizes as 4096, 64K, 256M, 1.5T):\n";
-    for (const OptionInfo& option : zoned::create_options()) {
+    for (const OptionInfo& option : zoned::kCreateOptions) {
         const std::string form = fmt::format("{}={}", option.name, option.form);
         help += fmt::format("  {:<38} {}\n", form, option.help);
     }

@@ -52,8 +52,8 @@ struct NodeInfo {
     std::uint32_t memory_alignment = 1;  ///< bytes; what segments' addresses should be aligned to
     bool read_only = false;
     OpSet ops{};  ///< what do_submit() takes
-    /// The node's bytes, if they all lie in this process's memory for good and in its order: only
-    /// to bring them into the processor's cache ahead of a request. Else empty.
+    /// The node's bytes, if they lie in this process's memory for as long as the node lives, in
+    /// the node's order: to be brought into the processor's cache ahead of a request. Else empty.
     ConstBytes resident{};
     ZoneGeometry zones{};  ///< model none if the node is not zoned
 };

@@ -310,7 +310,10 @@ BlkRules make_blk_rules(const BlkDisk& disk, std::uint64_t features) {
 
 std::optional<std::uint64_t> blk_data_offset(IoSegments readable) {
     if (readable.empty() || readable.front().iov_len < kHeaderSize) return std::nullopt;
-    return Sectors(read_header(readable).sector).to_bytes();
+    const BlkHeader header = read_header(readable);
+    const auto type = BlkRequestType(header.type & ~kBlkLegacyBarrier);
+    if (type != BlkRequestType::in && type != BlkRequestType::out) return std::nullopt;
+    return Sectors(header.sector).to_bytes();
 }
 
 std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoSegments writable,

@@ -61,9 +61,9 @@ struct BlkRefusal {
     const char* reason = "";  ///< static text, for a log
 };
 
-/// Where on the disk the data of a request is, if it looks like a transfer: a guess before it is
-/// parsed, of which nothing was checked.
-/// @return bytes; nothing if there is no header in one piece
+/// Where on the disk the data of a request is: a guess before it is parsed, of which nothing was
+/// checked.
+/// @return bytes; nothing if it is neither IN nor OUT, or has no header in one piece
 [[nodiscard]] std::optional<std::uint64_t> blk_data_offset(IoSegments readable);
 
 /// @param readable, writable  the chain's memory; any number of segments of any length

@@ -76,6 +76,11 @@ TEST(BlkDataOffset, is_where_the_header_says_in_bytes) {
     EXPECT_EQ(blk_data_offset(guest.chain.readable), 1048064U);
 }
 
+TEST(BlkDataOffset, of_an_append_is_not_known) {
+    const BlkChain guest(header_bytes(15, 2048) + bytes(512, 1), 16);
+    EXPECT_EQ(blk_data_offset(guest.chain.readable), std::nullopt);
+}
+
 TEST(BlkDataOffset, of_a_sector_that_wraps_as_bytes_is_not_known) {
     const BlkChain guest(header_bytes(0, ~std::uint64_t{0}), 513);
     EXPECT_EQ(blk_data_offset(guest.chain.readable), std::nullopt);

@@ -169,9 +169,12 @@ TEST_F(RawFormat, memory_of_the_child_is_known_as_the_window_has_it) {
     EXPECT_EQ(disk_->info().resident.size(), 65536U);
 }
 
-TEST_F(RawFormat, zoned_disk_in_memory_is_not_taken_for_its_storage) {
-    ASSERT_EQ(open_zoned(""), "");
-    EXPECT_TRUE(disk_->info().resident.empty());
+TEST_F(RawFormat, memory_of_a_zoned_disk_is_known_as_its_zones_have_it) {
+    ASSERT_EQ(open_zoned("offset=1M"), "");
+    ASSERT_EQ(write(kZone, 0x5a), std::nullopt);
+    const ConstBytes resident = disk_->info().resident;
+    ASSERT_EQ(resident.size(), 7 * kZone);
+    EXPECT_EQ(resident[kZone], std::byte{0x5a});
 }
 
 TEST_F(RawFormat, read_only_disk_refuses_writes_and_zone_actions) {

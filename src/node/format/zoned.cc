@@ -27,9 +27,17 @@ namespace {
 using zoned::Word;
 using zoned::ZonedStore;
 
-constexpr std::array kOptions = {
+constexpr std::array kOwnOptions = {
     OptionInfo{"read-only", "on|off", "open for reading only (default off)"},
+    OptionInfo{"create", "SIZE",
+               "make a new disk first, as the options below say; over driver=memory"},
 };
+constexpr auto kOptions = [] {
+    std::array<OptionInfo, kOwnOptions.size() + zoned::kCreateOptions.size()> all{};
+    std::ranges::copy(kOwnOptions, all.begin());
+    std::ranges::copy(zoned::kCreateOptions, all.begin() + kOwnOptions.size());
+    return all;
+}();
 
 /// How many zones of a RESET ALL share one commit.
 constexpr std::size_t kResetBatch = 1024;
@@ -151,6 +159,10 @@ void ZonedNode::set_node_info(bool read_only) {
               .memory_alignment = below.memory_alignment,
               .read_only = read_only,
               .ops = ops,
+              .resident = below.resident.empty()
+                              ? ConstBytes{}
+                              : below.resident.subspan(store_->layout().data_offset,
+                                                       geometry().device_size),
               .zones = geometry()});
 }
 
@@ -537,6 +549,37 @@ Task<void> ZonedNode::wipe_lost_writes() {
     }
 }
 
+/// create=SIZE and the options of the new disk: it is gone with its memory, so it is made where it
+/// is used.
+Task<Outcome<void>> create_in_memory(BlockNode& child, OptionValues options, bool read_only) {
+    static_cast<void>(options.take("read-only"));
+    const std::uint64_t size = co_await ok(options.size("create", 0));
+    if (options.take("create").empty()) {
+        if (options.items().empty()) co_return Outcome<void>{};
+        co_return failure(
+            fmt::format("driver 'zoned': option '{}' is for a new disk: expected "
+                        "create=SIZE with it; an image keeps what zbdkit create "
+                        "gave it",
+                        options.items().front().first));
+    }
+    if (read_only) co_return failure("driver 'zoned': create and read-only exclude each other");
+    if (child.info().resident.empty()) {
+        co_return failure(fmt::format("driver 'zoned': option 'create' is for storage of "
+                                      "driver=memory; zbdkit create makes an image of '{}'",
+                                      child.describe()),
+                          Errc::not_supported);
+    }
+    const zoned::NewImage image = co_await ok(zoned::plan_image(size, options));
+    const std::uint64_t needed = zoned::layout_of(image.geometry).image_size;
+    if (needed > child.info().size) {
+        co_return failure(fmt::format("'{}' is too small for a zoned disk of {}, which takes {} "
+                                      "bytes",
+                                      child.describe(), format_size(size), needed),
+                          Errc::no_space);
+    }
+    co_return co_await zoned::format_image(child, image);
+}
+
 Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,
                                                      const OptionValues& options,
                                                      ChildNodes& children) {
@@ -559,6 +602,7 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_zoned(OpenContext& /*context*/,
                                       child->describe(), child->info().block_size),
                           Errc::not_supported);
     }
+    co_await ok(create_in_memory(*child, options, read_only));
     const zoned::Uuid boot_id = co_await ok(zoned::host_boot_id());
     const ZonedStore::OpenOptions store_options = {.read_only = read_only, .boot_id = boot_id};
     std::unique_ptr<ZonedStore> store = co_await ok(ZonedStore::open(*child, store_options));

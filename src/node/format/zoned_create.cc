@@ -15,18 +15,6 @@
 namespace zbdkit::zoned {
 namespace {
 
-constexpr std::array kCreateOptions = {
-    OptionInfo{"zone.mode", "host-managed|host-aware", "zone model (default host-managed)"},
-    OptionInfo{"zone.size", "SIZE", "bytes a zone spans (default 256M, less for a small disk)"},
-    OptionInfo{"zone.capacity", "SIZE", "writable bytes of a zone (default zone.size)"},
-    OptionInfo{"zone.conventional_zones", "N", "conventional zones at the start (default 0)"},
-    OptionInfo{"zone.max_open_zones", "N", "limit of open zones, 0 = none (default 0)"},
-    OptionInfo{"zone.max_active_zones", "N", "limit of active zones, 0 = none (default 0)"},
-    OptionInfo{"zone.max_append_bytes", "SIZE", "largest zone append (default 504K)"},
-    OptionInfo{"zone.write_granularity", "SIZE", "unit of sequential writes (default block_size)"},
-    OptionInfo{"block_size", "SIZE", "logical block size (default 4K)"},
-};
-
 constexpr std::uint64_t kDefaultZoneSize = 256 * kMiB;
 constexpr std::uint64_t kSmallestDefaultZone = 4 * kMiB;
 /// A small disk still gets this many zones by default.
@@ -165,8 +153,6 @@ Task<Result<void>> write_image(BlockNode& node, const Superblock& superblock) {
 }
 
 }  // namespace
-
-std::span<const OptionInfo> create_options() { return kCreateOptions; }
 
 Outcome<NewImage> plan_image(std::uint64_t device_size, const OptionValues& options) {
     if (Outcome<void> known = options.check_known(kCreateOptions); !known) {

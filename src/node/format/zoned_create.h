@@ -2,8 +2,8 @@
 // Making a new zoned image: options to geometry, the rules of Linux guests, and the first bytes.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <span>
 #include <string>
 
 #include "base/error.h"
@@ -15,7 +15,17 @@
 namespace zbdkit::zoned {
 
 /// The options of a new image ("zone.size=64M,..."), with their defaults, for help.
-[[nodiscard]] std::span<const OptionInfo> create_options();
+inline constexpr std::array kCreateOptions = {
+    OptionInfo{"zone.mode", "host-managed|host-aware", "zone model (default host-managed)"},
+    OptionInfo{"zone.size", "SIZE", "bytes a zone spans (default 256M, less for a small disk)"},
+    OptionInfo{"zone.capacity", "SIZE", "writable bytes of a zone (default zone.size)"},
+    OptionInfo{"zone.conventional_zones", "N", "conventional zones at the start (default 0)"},
+    OptionInfo{"zone.max_open_zones", "N", "limit of open zones, 0 = none (default 0)"},
+    OptionInfo{"zone.max_active_zones", "N", "limit of active zones, 0 = none (default 0)"},
+    OptionInfo{"zone.max_append_bytes", "SIZE", "largest zone append (default 504K)"},
+    OptionInfo{"zone.write_granularity", "SIZE", "unit of sequential writes (default block_size)"},
+    OptionInfo{"block_size", "SIZE", "logical block size (default 4K)"},
+};
 
 struct NewImage {
     ZoneGeometry geometry;

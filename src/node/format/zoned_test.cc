@@ -10,8 +10,13 @@
 #include <array>
 #include <map>
 #include <random>
+#include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "node/protocol/null.h"
+#include "tests/support/io/uring_reactor.h"
 #include "tests/support/node/zoned_format.h"
 #include "tests/support/seed.h"
 
@@ -231,6 +236,75 @@ TEST_F(ZonedFormat, random_interleaving_never_moves_an_acknowledged_append) {
         }
     }
     EXPECT_TRUE(std::ranges::all_of(steps, &Step::judged)) << "a request never completed";
+}
+
+// --- create= ------------------------------------------------------------------------------------
+
+class NewZonedDisk : public testing::Test {
+  protected:
+    void TearDown() override {
+        if (disk_) EXPECT_TRUE(reactor_.run_to_end(disk_->close()).has_value());
+    }
+    /// Opens over memory, unless told another child. @return "" or the message
+    std::string open(std::string_view options, std::unique_ptr<BlockNode> child = nullptr) {
+        if (!child) child = make_memory_node(memory_.bytes());
+        OpenContext context{reactor_, pool_};
+        ChildNodes children;
+        children.push_back(std::move(child));
+        Outcome<std::unique_ptr<BlockNode>> node = reactor_.run_to_end(kZonedDriver.open(
+            context, OptionValues::parse(options, "", "driver 'zoned'").value(), children));
+        if (!node) return node.error().message;
+        disk_ = std::move(*node);
+        return "";
+    }
+
+    AlignedBuffer memory_{8 * kMiB};
+    test::UringReactor reactor_;
+    BlockingPool pool_{1};
+    std::unique_ptr<BlockNode> disk_;
+};
+
+TEST_F(NewZonedDisk, in_memory_is_as_the_options_say) {
+    ASSERT_EQ(open("create=4M,zone.size=1M,zone.conventional_zones=1,zone.max_open_zones=2"), "");
+    EXPECT_EQ(disk_->info().size, 4 * kMiB);
+    EXPECT_EQ(disk_->info().zones.zone_size, kMiB);
+    EXPECT_EQ(disk_->info().zones.conventional_zones, 1U);
+    EXPECT_EQ(disk_->info().zones.max_open_zones, 2U);
+}
+
+TEST_F(NewZonedDisk, needs_room_for_its_metadata) {
+    EXPECT_EQ(
+        open("create=8M,zone.size=1M"),
+        "'memory of 8 MiB' is too small for a zoned disk of 8 MiB, which takes 9437184 bytes");
+}
+
+TEST_F(NewZonedDisk, is_not_made_of_what_could_hold_data) {
+    OpenContext context{reactor_, pool_};
+    ChildNodes none;
+    const OptionValues size = OptionValues::parse("size=8M", "", "driver 'null'").value();
+    std::unique_ptr<BlockNode> storage =
+        reactor_.run_to_end(kNullDriver.open(context, size, none)).value();
+    const std::string name = storage->describe();
+    EXPECT_EQ(
+        open("create=4M,zone.size=1M", std::move(storage)),
+        "driver 'zoned': option 'create' is for storage of driver=memory; zbdkit create makes "
+        "an image of '" +
+            name + "'");
+}
+
+TEST_F(NewZonedDisk, options_of_one_without_create_are_refused) {
+    EXPECT_EQ(open("zone.size=1M"),
+              "driver 'zoned': option 'zone.size' is for a new disk: expected create=SIZE with it; "
+              "an image keeps what zbdkit create gave it");
+}
+
+TEST_F(NewZonedDisk, options_that_make_no_disk_are_refused) {
+    EXPECT_EQ(open("create=4M,read-only=on"),
+              "driver 'zoned': create and read-only exclude each other");
+    EXPECT_NE(open("create=4M,zone.size=lots").find("'zone.size'"), std::string::npos);
+    EXPECT_EQ(
+        open("create=0"),
+        "the size must be a multiple of zone.write_granularity, more than 0 and at most 4 EiB");
 }
 
 }  // namespace
