@@ -105,6 +105,12 @@ class BlockNode {
     /// Errors: not_supported where the medium has no such thing.
     [[nodiscard]] virtual Result<NodeMapping> map(ByteRange range);
 
+    /// Where an append to a zone would go now, as a guess for what comes ahead of requests. Nothing
+    /// is checked but that it can be answered.
+    /// @param offset  bytes, below info().size
+    /// @return bytes; `offset` where nobody knows
+    [[nodiscard]] virtual std::uint64_t append_place(std::uint64_t offset) const { return offset; }
+
     /// Ends the node's life in good order: everything durable, marked clean, children closed. No
     /// request may be in flight or come later. Called once before destruction.
     [[nodiscard]] virtual Task<Outcome<void>> close();
@@ -129,6 +135,9 @@ class PassthroughFilter : public BlockNode {
     PassthroughFilter(std::string driver, std::unique_ptr<BlockNode> child);
     [[nodiscard]] std::string describe() const override { return child_->describe(); }
     [[nodiscard]] Result<NodeMapping> map(ByteRange range) override { return child_->map(range); }
+    [[nodiscard]] std::uint64_t append_place(std::uint64_t offset) const override {
+        return child_->append_place(offset);
+    }
     [[nodiscard]] Task<Outcome<void>> close() override { return child_->close(); }
 
   protected:

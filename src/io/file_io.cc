@@ -135,10 +135,15 @@ ReadinessWaiter::ReadinessWaiter(Reactor& reactor, int fd) : engine_(reactor.eng
 ReadinessWaiter::~ReadinessWaiter() { ZBDKIT_ASSERT(!in_flight_); }
 
 void ReadinessWaiter::Awaiter::await_suspend(std::coroutine_handle<> waiting) {
-    ZBDKIT_ASSERT(!waiter.in_flight_);
+    ZBDKIT_ASSERT(!waiter.handle_);
     waiter.handle_ = waiting;
+    if (waiter.in_flight_) return;
     waiter.in_flight_ = true;
     waiter.engine_.submit(waiter.op_);
+}
+
+void ReadinessWaiter::nudge() {
+    if (handle_) schedule(std::exchange(handle_, {}));
 }
 
 void ReadinessWaiter::stop() {
@@ -150,7 +155,8 @@ void ReadinessWaiter::stop() {
 void ReadinessWaiter::completed(IoOp& op) {
     ReadinessWaiter& waiter = *static_cast<PollOp&>(op).owner;
     waiter.in_flight_ = false;
-    schedule(waiter.handle_);
+    waiter.ended_ = true;
+    waiter.nudge();
 }
 
 }  // namespace zbdkit

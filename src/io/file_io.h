@@ -43,7 +43,8 @@ struct IoAwaiter : IoOp {
                                                  ByteRange range);
 
 /// Waits until `fd` is ready, and can be told to stop: the way a loop over a socket or an eventfd
-/// waits. At most one wait at a time.
+/// waits. At most one wait at a time. After stop() a last wait() must have returned before it is
+/// destroyed.
 class ReadinessWaiter {
   public:
     ReadinessWaiter(Reactor& reactor, int fd);
@@ -53,19 +54,27 @@ class ReadinessWaiter {
 
     struct Awaiter {
         ReadinessWaiter& waiter;
-        bool await_ready() const noexcept { return waiter.stopped_; }
+        bool await_ready() const noexcept {
+            return waiter.ended_ || (waiter.stopped_ && !waiter.in_flight_);
+        }
         void await_suspend(std::coroutine_handle<> waiting);
         /// @return true if ready (a broken fd is ready: the next call on it says what is wrong),
-        ///         false if stopped
-        bool await_resume() const noexcept { return !waiter.stopped_; }
+        ///         false if stopped or nudged
+        bool await_resume() const noexcept {
+            return std::exchange(waiter.ended_, false) && !waiter.stopped_;
+        }
     };
     /// @param events  POLLIN, POLLOUT
     [[nodiscard]] Awaiter wait(unsigned events) {
         op_.poll_events = events;
         return Awaiter{*this};
     }
-    /// Ends a present wait and makes every later one return false at once.
+    /// Ends a present wait with false. What the kernel was asked for stays asked for: the next wait
+    /// goes on with it, and costs nothing.
+    void nudge();
+    /// Ends a present wait with false, and every later one.
     void stop();
+    [[nodiscard]] bool is_stopped() const { return stopped_; }
 
   private:
     struct PollOp : IoOp {
@@ -77,6 +86,7 @@ class ReadinessWaiter {
     PollOp op_;
     std::coroutine_handle<> handle_;
     bool in_flight_ = false;
+    bool ended_ = false;  // the kernel has answered, and nobody was told
     bool stopped_ = false;
 };
 

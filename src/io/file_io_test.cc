@@ -295,6 +295,62 @@ TEST(ReadinessWaiter, wait_after_stop_returns_false_at_once) {
     EXPECT_FALSE(reactor.run_to_end(wait_once(waiter)));
 }
 
+struct NudgedWait {
+    bool first = true;
+    bool second = false;
+};
+Task<NudgedWait> wait_twice(ReadinessWaiter& waiter, int fd) {
+    const bool first = co_await waiter.wait(POLLIN);
+    (void)::eventfd_write(fd, 1);
+    const bool second = co_await waiter.wait(POLLIN);
+    co_return NudgedWait{first, second};
+}
+
+TEST(ReadinessWaiter, nudge_ends_a_wait_with_false_and_the_next_one_goes_on) {
+    UringReactor reactor;
+    const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    ReadinessWaiter waiter(reactor, event.get());
+    reactor.post([&] { reactor.post([&] { waiter.nudge(); }); });
+    const NudgedWait found = reactor.run_to_end(wait_twice(waiter, event.get()));
+    EXPECT_FALSE(found.first);
+    EXPECT_TRUE(found.second);
+}
+
+Task<NudgedWait> wait_again_later(Reactor& reactor, ReadinessWaiter& waiter, int fd) {
+    const bool first = co_await waiter.wait(POLLIN);
+    (void)::eventfd_write(fd, 1);
+    co_await reactor.sleep_ns(2'000'000);
+    const bool second = co_await waiter.wait(POLLIN);
+    co_return NudgedWait{first, second};
+}
+
+TEST(ReadinessWaiter, what_becomes_ready_between_waits_is_told_by_the_next) {
+    UringReactor reactor;
+    const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    ReadinessWaiter waiter(reactor, event.get());
+    reactor.post([&] { reactor.post([&] { waiter.nudge(); }); });
+    const NudgedWait found = reactor.run_to_end(wait_again_later(reactor, waiter, event.get()));
+    EXPECT_FALSE(found.first);
+    EXPECT_TRUE(found.second);
+}
+
+Task<NudgedWait> stop_between_waits(ReadinessWaiter& waiter) {
+    const bool first = co_await waiter.wait(POLLIN);
+    waiter.stop();
+    const bool second = co_await waiter.wait(POLLIN);
+    co_return NudgedWait{first, second};
+}
+
+TEST(ReadinessWaiter, stop_after_a_nudge_is_waited_for) {
+    UringReactor reactor;
+    const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
+    ReadinessWaiter waiter(reactor, event.get());
+    reactor.post([&] { reactor.post([&] { waiter.nudge(); }); });
+    const NudgedWait found = reactor.run_to_end(stop_between_waits(waiter));
+    EXPECT_FALSE(found.first);
+    EXPECT_FALSE(found.second);
+}
+
 TEST(ReadinessWaiter, broken_descriptor_counts_as_ready) {
     UringReactor reactor;
     ReadinessWaiter waiter(reactor, -1);

@@ -248,11 +248,13 @@ void BlkDevice::prefetch_data(const DescriptorChain& chain) const {
     // The rest of it the processor then fetches by itself, ahead of whoever reads or writes it.
     constexpr std::uint64_t kLength = 1024;
     constexpr std::uint64_t kCacheLine = 64;
-    const std::optional<std::uint64_t> offset = blk_data_offset(chain.readable);
+    const std::optional<BlkPlace> place = blk_place(chain.readable);
     const ConstBytes resident = backend_.info().resident;
-    if (!offset || *offset >= resident.size()) return;
-    const ConstBytes start =
-        resident.subspan(*offset, std::min(kLength, resident.size() - *offset));
+    if (!place || place->offset >= resident.size()) return;
+    const std::uint64_t offset =
+        place->is_append ? backend_.root().append_place(place->offset) : place->offset;
+    const std::uint64_t left = resident.size() - std::min<std::uint64_t>(offset, resident.size());
+    const ConstBytes start = resident.last(left).first(std::min(kLength, left));
     for (std::uint64_t at = 0; at < start.size(); at += kCacheLine) {
         __builtin_prefetch(&start[at]);
     }

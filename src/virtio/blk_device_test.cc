@@ -320,6 +320,8 @@ TEST_F(PrepareTest, takes_any_chain) {
     prepare(BlkChain(header_bytes(0, ~std::uint64_t{0}), 1025));
     prepare(BlkChain(header_bytes(0, 0), 1025, {3, 13}));
     prepare(BlkChain({}, 1));
+    prepare(BlkChain(header_bytes(15, 0) + bytes(512, 1), 16));
+    prepare(BlkChain(header_bytes(15, 128) + bytes(512, 1), 16));
     EXPECT_THAT(node->seen, IsEmpty());
     EXPECT_EQ(device->refused(), 0U);
 }

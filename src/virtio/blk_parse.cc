@@ -308,12 +308,17 @@ BlkRules make_blk_rules(const BlkDisk& disk, std::uint64_t features) {
             .zones = disk.zones};
 }
 
-std::optional<std::uint64_t> blk_data_offset(IoSegments readable) {
+std::optional<BlkPlace> blk_place(IoSegments readable) {
     if (readable.empty() || readable.front().iov_len < kHeaderSize) return std::nullopt;
     const BlkHeader header = read_header(readable);
     const auto type = BlkRequestType(header.type & ~kBlkLegacyBarrier);
-    if (type != BlkRequestType::in && type != BlkRequestType::out) return std::nullopt;
-    return Sectors(header.sector).to_bytes();
+    const bool is_append = type == BlkRequestType::zone_append;
+    if (!is_append && type != BlkRequestType::in && type != BlkRequestType::out) {
+        return std::nullopt;
+    }
+    const std::optional<std::uint64_t> offset = Sectors(header.sector).to_bytes();
+    if (!offset) return std::nullopt;
+    return BlkPlace{*offset, is_append};
 }
 
 std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable, IoSegments writable,

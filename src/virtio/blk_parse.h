@@ -61,10 +61,16 @@ struct BlkRefusal {
     const char* reason = "";  ///< static text, for a log
 };
 
-/// Where on the disk the data of a request is: a guess before it is parsed, of which nothing was
-/// checked.
-/// @return bytes; nothing if it is neither IN nor OUT, or has no header in one piece
-[[nodiscard]] std::optional<std::uint64_t> blk_data_offset(IoSegments readable);
+/// What a request with data says of its place on the disk. Nothing of it was checked.
+struct BlkPlace {
+    std::uint64_t offset = 0;  ///< bytes
+    bool is_append = false;    ///< `offset` is where its zone starts
+    bool operator==(const BlkPlace&) const = default;
+};
+
+/// A look at a request before it is parsed.
+/// @return nothing if it is neither IN nor OUT nor ZONE_APPEND, or has no header in one piece
+[[nodiscard]] std::optional<BlkPlace> blk_place(IoSegments readable);
 
 /// @param readable, writable  the chain's memory; any number of segments of any length
 [[nodiscard]] std::expected<BlkRequest, BlkRefusal> parse_blk_request(IoSegments readable,

@@ -71,26 +71,30 @@ std::string answer(const Bytes& readable, std::size_t writable_size, const BlkRu
 
 // --- before it is parsed ---------------------------------------------------------------------
 
-TEST(BlkDataOffset, is_where_the_header_says_in_bytes) {
-    const BlkChain guest(header_bytes(1, 2047) + bytes(512, 1), 1);
-    EXPECT_EQ(blk_data_offset(guest.chain.readable), 1048064U);
+TEST(BlkPlaceTest, is_where_the_header_says_in_bytes) {
+    const BlkChain read(header_bytes(0, 3), 513);
+    EXPECT_EQ(blk_place(read.chain.readable), (BlkPlace{1536, false}));
+    const BlkChain write(header_bytes(1, 2047) + bytes(512, 1), 1);
+    EXPECT_EQ(blk_place(write.chain.readable), (BlkPlace{1048064, false}));
+    const BlkChain append(header_bytes(15, 2048) + bytes(512, 1), 16);
+    EXPECT_EQ(blk_place(append.chain.readable), (BlkPlace{1048576, true}));
 }
 
-TEST(BlkDataOffset, of_an_append_is_not_known) {
-    const BlkChain guest(header_bytes(15, 2048) + bytes(512, 1), 16);
-    EXPECT_EQ(blk_data_offset(guest.chain.readable), std::nullopt);
+TEST(BlkPlaceTest, of_a_request_without_data_is_not_known) {
+    const BlkChain flush(header_bytes(4, 0), 1);
+    EXPECT_EQ(blk_place(flush.chain.readable), std::nullopt);
 }
 
-TEST(BlkDataOffset, of_a_sector_that_wraps_as_bytes_is_not_known) {
+TEST(BlkPlaceTest, of_a_sector_that_wraps_as_bytes_is_not_known) {
     const BlkChain guest(header_bytes(0, ~std::uint64_t{0}), 513);
-    EXPECT_EQ(blk_data_offset(guest.chain.readable), std::nullopt);
+    EXPECT_EQ(blk_place(guest.chain.readable), std::nullopt);
 }
 
-TEST(BlkDataOffset, without_a_header_in_one_piece_is_not_known) {
+TEST(BlkPlaceTest, without_a_header_in_one_piece_is_not_known) {
     const BlkChain split(header_bytes(0, 7), 513, {1, 15});
-    EXPECT_EQ(blk_data_offset(split.chain.readable), std::nullopt);
+    EXPECT_EQ(blk_place(split.chain.readable), std::nullopt);
     const BlkChain nothing({}, 1);
-    EXPECT_EQ(blk_data_offset(nothing.chain.readable), std::nullopt);
+    EXPECT_EQ(blk_place(nothing.chain.readable), std::nullopt);
 }
 
 // --- framing ---------------------------------------------------------------------------------

@@ -192,8 +192,14 @@ bool SplitQueue::enable_kicks() {
 }
 
 void SplitQueue::disable_kicks() {
-    // With event indices the driver kicks once, when it passes avail_event, which stays behind.
-    if (features_.event_idx) return;
+    if (features_.event_idx) {
+        // The driver kicks when it passes avail_event: there it has been already.
+        const std::size_t at = kEntries + kUsedEntrySize * size_;
+        store(parts_.used + at, static_cast<std::uint16_t>(next_available_ - 1),
+              memory_order_relaxed);
+        log_used({at, 2});
+        return;
+    }
     store(parts_.used + kFlags, kNoNotify, memory_order_relaxed);
     log_used({kFlags, 2});
 }

@@ -315,6 +315,8 @@ TEST_F(SplitQueueTest, kick_event_is_the_next_avail_index_and_flags_stay_0) {
     queue_->enable_kicks();
     EXPECT_EQ(load_le<std::uint16_t>(used(0)), 0U);
     EXPECT_EQ(load_le<std::uint16_t>(used(4 + 8 * 8)), 8U);
+    queue_->disable_kicks();
+    EXPECT_EQ(load_le<std::uint16_t>(used(4 + 8 * 8)), 7U);
 }
 
 TEST_F(SplitQueueTest, make_size_no_power_of_two_fails) {

@@ -612,6 +612,16 @@ TEST_P(KickTest, kick_event_disabled_is_not_sent) {
     EXPECT_FALSE(driver_->take_kick());
 }
 
+TEST_P(KickTest, kick_event_that_was_asked_for_and_no_longer_is_is_not_sent) {
+    start({.event_idx = true});
+    ASSERT_FALSE(queue_->enable_kicks());
+    queue_->disable_kicks();
+    add({{data_, 16, kReadable}});
+    EXPECT_FALSE(driver_->take_kick());
+    add({{data_, 16, kReadable}});
+    EXPECT_FALSE(driver_->take_kick());
+}
+
 TEST_P(KickTest, enable_kicks_chain_came_meanwhile_says_so) {
     start({});
     queue_->disable_kicks();

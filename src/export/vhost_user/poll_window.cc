@@ -22,4 +22,21 @@ void PollWindow::something_found(std::uint64_t now_ns) {
     }
 }
 
+void RingPolling::requests_taken(std::uint64_t now_ns, std::size_t in_flight) {
+    // If answers are waited for, more requests are no end of that.
+    if (in_flight_ == 0) after_answers_.something_found(now_ns);
+    in_flight_ = in_flight;
+}
+
+bool RingPolling::answered(std::uint64_t now_ns, std::size_t count) {
+    if (in_flight_ != 0) after_requests_.something_found(now_ns);
+    in_flight_ = 0;
+    return after_answers_.nothing_found(now_ns) && count <= kFewRequests;
+}
+
+bool RingPolling::nothing_found(std::uint64_t now_ns) {
+    if (in_flight_ > kFewRequests) return false;
+    return (in_flight_ != 0 ? after_requests_ : after_answers_).nothing_found(now_ns);
+}
+
 }  // namespace zbdkit::vhost_user

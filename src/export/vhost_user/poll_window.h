@@ -8,6 +8,7 @@
 // than kSmallestNs it is closed.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 
@@ -33,6 +34,35 @@ class PollWindow {
     std::uint64_t bound_ns_;
     std::uint64_t window_ns_;
     std::optional<std::uint64_t> idle_since_ns_;
+};
+
+/// A ring waits for two things, and each pause has a window of its own: after requests that went to
+/// storage for their answers, and after answers for the driver's next requests. So slow storage
+/// does not close the window in which a driver goes on, nor the other way round. With many requests
+/// in flight nobody waits for one of them, and a sleep gathers answers and then requests: there is
+/// no look.
+class RingPolling {
+  public:
+    /// Answers to so many requests are looked for, and requests that follow so many answers.
+    static constexpr std::size_t kFewRequests = 4;
+
+    explicit RingPolling(std::uint64_t bound_ns)
+        : after_requests_(bound_ns), after_answers_(bound_ns) {}
+
+    [[nodiscard]] bool is_off() const { return after_answers_.is_off(); }
+    /// Requests were taken.
+    /// @param in_flight  how many of the ring are with the storage now
+    void requests_taken(std::uint64_t now_ns, std::size_t in_flight);
+    /// The driver is shown so many answers now. @return whether its next requests should be looked
+    /// for
+    [[nodiscard]] bool answered(std::uint64_t now_ns, std::size_t count);
+    /// There was nothing to do. @return whether to look again instead of sleeping
+    [[nodiscard]] bool nothing_found(std::uint64_t now_ns);
+
+  private:
+    PollWindow after_requests_;
+    PollWindow after_answers_;
+    std::size_t in_flight_ = 0;  // whose answers are waited for; 0: for requests
 };
 
 }  // namespace zbdkit::vhost_user

@@ -68,5 +68,74 @@ TEST(PollWindow, work_that_never_paused_changes_nothing) {
     EXPECT_EQ(window.window_ns(), kBound);
 }
 
+/// Storage that takes `storage_ns`, and a driver that takes `driver_ns` to go on.
+void rounds(RingPolling& polling, std::uint64_t storage_ns, std::uint64_t driver_ns) {
+    std::uint64_t now = 1'000'000;
+    for (int i = 0; i < 20; ++i) {
+        polling.requests_taken(now, 1);
+        static_cast<void>(polling.nothing_found(now));
+        now += storage_ns;
+        static_cast<void>(polling.answered(now, 1));
+        now += driver_ns;
+    }
+    polling.requests_taken(now, 1);
+}
+
+TEST(RingPolling, without_a_bound_nobody_looks_again) {
+    RingPolling polling(0);
+    EXPECT_TRUE(polling.is_off());
+    polling.requests_taken(1, 1);
+    EXPECT_FALSE(polling.nothing_found(2));
+    EXPECT_FALSE(polling.answered(3, 1));
+    EXPECT_FALSE(polling.nothing_found(4));
+}
+
+TEST(RingPolling, slow_storage_closes_its_own_window_only) {
+    RingPolling polling(kBound);
+    rounds(polling, 10 * kBound, 2'000);
+    EXPECT_FALSE(polling.nothing_found(9'000'000'000));
+    EXPECT_TRUE(polling.answered(9'000'500'000, 1));
+    EXPECT_TRUE(polling.nothing_found(9'000'501'000));
+}
+
+TEST(RingPolling, slow_driver_closes_its_own_window_only) {
+    RingPolling polling(kBound);
+    rounds(polling, 2'000, 10 * kBound);
+    EXPECT_TRUE(polling.nothing_found(9'000'000'000));
+    EXPECT_FALSE(polling.answered(9'000'001'000, 1));
+    EXPECT_FALSE(polling.nothing_found(9'000'001'000));
+}
+
+TEST(RingPolling, more_requests_meanwhile_are_no_answer) {
+    RingPolling polling(kBound);
+    polling.requests_taken(0, 1);
+    EXPECT_TRUE(polling.nothing_found(0));
+    polling.requests_taken(kBound / 2, 2);
+    EXPECT_FALSE(polling.nothing_found(kBound));
+}
+
+TEST(RingPolling, answers_of_many_requests_are_not_looked_for) {
+    RingPolling polling(kBound);
+    polling.requests_taken(0, RingPolling::kFewRequests);
+    EXPECT_TRUE(polling.nothing_found(0));
+    polling.requests_taken(1, RingPolling::kFewRequests + 1);
+    EXPECT_FALSE(polling.nothing_found(2));
+    EXPECT_TRUE(polling.answered(3, 1));
+}
+
+TEST(RingPolling, requests_after_many_answers_are_not_looked_for) {
+    RingPolling polling(kBound);
+    polling.requests_taken(0, 9);
+    EXPECT_TRUE(polling.answered(1, RingPolling::kFewRequests));
+    EXPECT_FALSE(polling.answered(2, RingPolling::kFewRequests + 1));
+}
+
+TEST(RingPolling, requests_that_are_served_at_once_leave_only_the_driver_to_wait_for) {
+    RingPolling polling(kBound);
+    rounds(polling, 10 * kBound, 2'000);
+    polling.requests_taken(9'000'000'000, 0);
+    EXPECT_TRUE(polling.nothing_found(9'000'000'100));
+}
+
 }  // namespace
 }  // namespace zbdkit::vhost_user

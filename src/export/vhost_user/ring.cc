@@ -83,7 +83,7 @@ Outcome<void> Ring::start_if_ready() {
     const Outcome<void> made = make_queue();
     if (!made) return failure(fmt::format("ring {}: {}", index_, made.error().message));
     poll_interval_ns_ = kShortestPollNs;
-    poll_window_ = PollWindow(service_.poll_bound_ns);
+    polling_ = RingPolling(service_.poll_bound_ns);
     expects_kicks_ = true;
     ZBDKIT_TRACE(ring_started, service_.name.c_str(), index_, size_);
     // A connection before this one may have pushed without getting its call through.
@@ -215,6 +215,10 @@ Task<void> Ring::work() {
                 break;
         }
     }
+    if (kick_waiter_) {
+        kick_waiter_->stop();
+        co_await forget_kick_waiter();
+    }
 }
 
 /// The driver reads on the same cache line, so it is told only when it must be told.
@@ -224,7 +228,7 @@ void Ring::expect_no_kicks() {
 
 /// Whether an empty ring is looked at again at once, instead of waiting for a kick.
 bool Ring::looks_again() {
-    return !poll_window_.is_off() && poll_window_.nothing_found(service_.reactor.now_ns());
+    return !polling_.is_off() && polling_.nothing_found(service_.reactor.now_ns());
 }
 
 /// Takes up the chains that an earlier process took and did not return.
@@ -301,7 +305,9 @@ Ring::Fetched Ring::fetch() {
     portion_ = std::clamp(count / kPortionsOfBatch, 1U, kMaxPortion);
     if (fetched == Fetched::some) {
         poll_interval_ns_ = kShortestPollNs;
-        if (!poll_window_.is_off()) poll_window_.something_found(service_.reactor.now_ns());
+        if (!polling_.is_off()) {
+            polling_.requests_taken(service_.reactor.now_ns(), in_flight());
+        }
     }
     flush_used();
     return fetched;
@@ -353,8 +359,17 @@ Task<void> Ring::flush_used_each_turn() {
     while (!stopping_) {
         co_await call_wanted_.wait();
         flush_scheduled_ = false;
+        if (!polling_.is_off()) look_after_answer();
         flush_used();
     }
+}
+
+/// Answers are about to be shown, and what the driver asks for next may come at once. If that pays,
+/// the worker that waits for a kick looks for it instead, and no kick is asked for.
+void Ring::look_after_answer() {
+    if (!polling_.answered(service_.reactor.now_ns(), unpublished_) || !kick_waiter_) return;
+    expect_no_kicks();
+    kick_waiter_->nudge();
 }
 
 void Ring::publish_used() {
@@ -377,8 +392,8 @@ void Ring::flush_used() {
 }
 
 Task<void> Ring::wait_for_kick() {
+    if (kick_waiter_ && kick_waiter_->is_stopped()) co_await forget_kick_waiter();
     if (next_kick_) {
-        kick_waiter_.reset();
         kick_ = std::move(*std::exchange(next_kick_, std::nullopt));
         co_return;
     }
@@ -389,13 +404,17 @@ Task<void> Ring::wait_for_kick() {
     }
     if (!kick_waiter_) kick_waiter_.emplace(service_.reactor, kick_.get());
     const bool is_ready = co_await kick_waiter_->wait(POLLIN);
-    if (!is_ready) {
-        kick_waiter_.reset();
-        co_return;
-    }
+    if (!is_ready) co_return;
     if (!clear_event(kick_)) co_return;
     ++service_.counters.kicks;
     ZBDKIT_TRACE(ring_kick, service_.name.c_str(), index_);
+}
+
+/// The kernel may still watch the descriptor for a waiter that was stopped.
+Task<void> Ring::forget_kick_waiter() {
+    const bool is_ready = co_await kick_waiter_->wait(POLLIN);
+    ZBDKIT_ASSERT(!is_ready);
+    kick_waiter_.reset();
 }
 
 /// At most as many chains are in flight as the ring has descriptors: a guest cannot have more.

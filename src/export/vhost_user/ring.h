@@ -41,7 +41,7 @@ class Ring {
         : service_(service),
           environment_(environment),
           index_(index),
-          poll_window_(service.poll_bound_ns) {}
+          polling_(service.poll_bound_ns) {}
     Ring(const Ring&) = delete;
     Ring& operator=(const Ring&) = delete;
     /// The ring is stopped.
@@ -108,6 +108,8 @@ class Ring {
 
     [[nodiscard]] Task<void> work();
     [[nodiscard]] Task<void> wait_for_kick();
+    [[nodiscard]] Task<void> forget_kick_waiter();
+    void look_after_answer();
     void expect_no_kicks();
     [[nodiscard]] bool looks_again();
     [[nodiscard]] Task<void> flush_used_each_turn();
@@ -132,6 +134,7 @@ class Ring {
     void interrupt();
     void mark_broken();
     [[nodiscard]] DescriptorChain* take_chain();
+    [[nodiscard]] std::size_t in_flight() const { return chains_.size() - free_chains_.size(); }
 
     Service& service_;
     const RingEnvironment& environment_;
@@ -153,7 +156,7 @@ class Ring {
     bool stopping_ = false;
     bool broken_ = false;
     bool expects_kicks_ = true;  // as far as the guest was told
-    PollWindow poll_window_;
+    RingPolling polling_;
     std::optional<ReadinessWaiter> kick_waiter_;
     std::optional<UniqueFd> next_kick_;  // replaces kick_ when nobody waits for that
     std::uint64_t poll_interval_ns_ = kShortestPollNs;

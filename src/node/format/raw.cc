@@ -66,6 +66,9 @@ class RawNode final : public TranslatingNode {
         }
         return child().map(on_child(range));
     }
+    [[nodiscard]] std::uint64_t append_place(std::uint64_t offset) const override {
+        return child().append_place(offset + window_.offset) - window_.offset;
+    }
     [[nodiscard]] Task<Outcome<void>> close() override { return child().close(); }
 
   protected:

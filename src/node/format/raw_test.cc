@@ -169,6 +169,13 @@ TEST_F(RawFormat, memory_of_the_child_is_known_as_the_window_has_it) {
     EXPECT_EQ(disk_->info().resident.size(), 65536U);
 }
 
+TEST_F(RawFormat, place_of_an_append_is_told_as_the_window_counts) {
+    ASSERT_EQ(open_zoned("offset=1M"), "");
+    EXPECT_EQ(disk_->append_place(kZone), kZone);
+    ASSERT_EQ(write(kZone, 0x5a), std::nullopt);
+    EXPECT_EQ(disk_->append_place(kZone), kZone + 4096);
+}
+
 TEST_F(RawFormat, memory_of_a_zoned_disk_is_known_as_its_zones_have_it) {
     ASSERT_EQ(open_zoned("offset=1M"), "");
     ASSERT_EQ(write(kZone, 0x5a), std::nullopt);

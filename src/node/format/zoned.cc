@@ -60,6 +60,9 @@ class ZonedNode final : public TranslatingNode {
 
     /// Fills the zone table from the store and finishes what a crash interrupted.
     [[nodiscard]] Task<Outcome<void>> start(bool read_only);
+    [[nodiscard]] std::uint64_t append_place(std::uint64_t offset) const override {
+        return table_.reserved_pointer(geometry().zone_of(offset));
+    }
     [[nodiscard]] Task<Outcome<void>> close() override;
 
   protected:
