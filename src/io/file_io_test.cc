@@ -299,37 +299,32 @@ struct NudgedWait {
     bool first = true;
     bool second = false;
 };
-Task<NudgedWait> wait_twice(ReadinessWaiter& waiter, int fd) {
+Task<NudgedWait> wait_twice(Reactor& reactor, ReadinessWaiter& waiter, int fd,
+                            std::uint64_t pause_ns) {
     const bool first = co_await waiter.wait(POLLIN);
     (void)::eventfd_write(fd, 1);
+    co_await reactor.sleep_ns(pause_ns);
     const bool second = co_await waiter.wait(POLLIN);
     co_return NudgedWait{first, second};
 }
 
-TEST(ReadinessWaiter, nudge_ends_a_wait_with_false_and_the_next_one_goes_on) {
+/// Nudges the first of two waits; the descriptor is ready `pause_ns` before the second.
+NudgedWait nudge_first(std::uint64_t pause_ns) {
     UringReactor reactor;
     const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
     ReadinessWaiter waiter(reactor, event.get());
     reactor.post([&] { reactor.post([&] { waiter.nudge(); }); });
-    const NudgedWait found = reactor.run_to_end(wait_twice(waiter, event.get()));
+    return reactor.run_to_end(wait_twice(reactor, waiter, event.get(), pause_ns));
+}
+
+TEST(ReadinessWaiter, nudge_ends_a_wait_with_false_and_the_next_one_goes_on) {
+    const NudgedWait found = nudge_first(0);
     EXPECT_FALSE(found.first);
     EXPECT_TRUE(found.second);
 }
 
-Task<NudgedWait> wait_again_later(Reactor& reactor, ReadinessWaiter& waiter, int fd) {
-    const bool first = co_await waiter.wait(POLLIN);
-    (void)::eventfd_write(fd, 1);
-    co_await reactor.sleep_ns(2'000'000);
-    const bool second = co_await waiter.wait(POLLIN);
-    co_return NudgedWait{first, second};
-}
-
 TEST(ReadinessWaiter, what_becomes_ready_between_waits_is_told_by_the_next) {
-    UringReactor reactor;
-    const UniqueFd event(::eventfd(0, EFD_CLOEXEC));
-    ReadinessWaiter waiter(reactor, event.get());
-    reactor.post([&] { reactor.post([&] { waiter.nudge(); }); });
-    const NudgedWait found = reactor.run_to_end(wait_again_later(reactor, waiter, event.get()));
+    const NudgedWait found = nudge_first(2'000'000);
     EXPECT_FALSE(found.first);
     EXPECT_TRUE(found.second);
 }
