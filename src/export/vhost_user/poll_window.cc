@@ -24,19 +24,21 @@ void PollWindow::something_found(std::uint64_t now_ns) {
 
 void RingPolling::requests_taken(std::uint64_t now_ns, std::size_t in_flight) {
     // If answers are waited for, more requests are no end of that.
-    if (in_flight_ == 0) after_answers_.something_found(now_ns);
-    in_flight_ = in_flight;
+    if (waits_for_requests_) after_answers_.something_found(now_ns);
+    waits_for_requests_ = in_flight == 0;
+    has_many_ = in_flight > kFewRequests;
 }
 
-bool RingPolling::answered(std::uint64_t now_ns, std::size_t count) {
-    if (in_flight_ != 0) after_requests_.something_found(now_ns);
-    in_flight_ = 0;
-    return after_answers_.nothing_found(now_ns) && count <= kFewRequests;
+bool RingPolling::answered(std::uint64_t now_ns, std::size_t count, std::size_t in_flight) {
+    if (!waits_for_requests_) after_requests_.something_found(now_ns);
+    waits_for_requests_ = true;
+    has_many_ = count + in_flight > kFewRequests;
+    return after_answers_.nothing_found(now_ns) && !has_many_;
 }
 
 bool RingPolling::nothing_found(std::uint64_t now_ns) {
-    if (in_flight_ > kFewRequests) return false;
-    return (in_flight_ != 0 ? after_requests_ : after_answers_).nothing_found(now_ns);
+    if (has_many_) return false;
+    return (waits_for_requests_ ? after_answers_ : after_requests_).nothing_found(now_ns);
 }
 
 }  // namespace zbdkit::vhost_user

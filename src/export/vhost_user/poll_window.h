@@ -43,7 +43,7 @@ class PollWindow {
 /// no look.
 class RingPolling {
   public:
-    /// Answers to so many requests are looked for, and requests that follow so many answers.
+    /// With so many requests in flight or just answered there is a look, and with no more.
     static constexpr std::size_t kFewRequests = 4;
 
     explicit RingPolling(std::uint64_t bound_ns)
@@ -53,16 +53,19 @@ class RingPolling {
     /// Requests were taken.
     /// @param in_flight  how many of the ring are with the storage now
     void requests_taken(std::uint64_t now_ns, std::size_t in_flight);
-    /// The driver is shown so many answers now. @return whether its next requests should be looked
-    /// for
-    [[nodiscard]] bool answered(std::uint64_t now_ns, std::size_t count);
+    /// The driver is shown answers now.
+    /// @param count      how many
+    /// @param in_flight  how many of the ring are still with the storage
+    /// @return whether its next requests should be looked for
+    [[nodiscard]] bool answered(std::uint64_t now_ns, std::size_t count, std::size_t in_flight);
     /// There was nothing to do. @return whether to look again instead of sleeping
     [[nodiscard]] bool nothing_found(std::uint64_t now_ns);
 
   private:
     PollWindow after_requests_;
     PollWindow after_answers_;
-    std::size_t in_flight_ = 0;  // whose answers are waited for; 0: for requests
+    bool waits_for_requests_ = true;  // and else for answers
+    bool has_many_ = false;
 };
 
 }  // namespace zbdkit::vhost_user

@@ -75,7 +75,7 @@ void rounds(RingPolling& polling, std::uint64_t storage_ns, std::uint64_t driver
         polling.requests_taken(now, 1);
         static_cast<void>(polling.nothing_found(now));
         now += storage_ns;
-        static_cast<void>(polling.answered(now, 1));
+        static_cast<void>(polling.answered(now, 1, 0));
         now += driver_ns;
     }
     polling.requests_taken(now, 1);
@@ -86,7 +86,7 @@ TEST(RingPolling, without_a_bound_nobody_looks_again) {
     EXPECT_TRUE(polling.is_off());
     polling.requests_taken(1, 1);
     EXPECT_FALSE(polling.nothing_found(2));
-    EXPECT_FALSE(polling.answered(3, 1));
+    EXPECT_FALSE(polling.answered(3, 1, 0));
     EXPECT_FALSE(polling.nothing_found(4));
 }
 
@@ -94,7 +94,7 @@ TEST(RingPolling, slow_storage_closes_its_own_window_only) {
     RingPolling polling(kBound);
     rounds(polling, 10 * kBound, 2'000);
     EXPECT_FALSE(polling.nothing_found(9'000'000'000));
-    EXPECT_TRUE(polling.answered(9'000'500'000, 1));
+    EXPECT_TRUE(polling.answered(9'000'500'000, 1, 0));
     EXPECT_TRUE(polling.nothing_found(9'000'501'000));
 }
 
@@ -102,7 +102,7 @@ TEST(RingPolling, slow_driver_closes_its_own_window_only) {
     RingPolling polling(kBound);
     rounds(polling, 2'000, 10 * kBound);
     EXPECT_TRUE(polling.nothing_found(9'000'000'000));
-    EXPECT_FALSE(polling.answered(9'000'001'000, 1));
+    EXPECT_FALSE(polling.answered(9'000'001'000, 1, 0));
     EXPECT_FALSE(polling.nothing_found(9'000'001'000));
 }
 
@@ -120,14 +120,23 @@ TEST(RingPolling, answers_of_many_requests_are_not_looked_for) {
     EXPECT_TRUE(polling.nothing_found(0));
     polling.requests_taken(1, RingPolling::kFewRequests + 1);
     EXPECT_FALSE(polling.nothing_found(2));
-    EXPECT_TRUE(polling.answered(3, 1));
+    EXPECT_TRUE(polling.answered(3, 1, 0));
 }
 
 TEST(RingPolling, requests_after_many_answers_are_not_looked_for) {
     RingPolling polling(kBound);
     polling.requests_taken(0, 9);
-    EXPECT_TRUE(polling.answered(1, RingPolling::kFewRequests));
-    EXPECT_FALSE(polling.answered(2, RingPolling::kFewRequests + 1));
+    EXPECT_TRUE(polling.answered(1, RingPolling::kFewRequests, 0));
+    EXPECT_FALSE(polling.answered(2, RingPolling::kFewRequests + 1, 0));
+}
+
+TEST(RingPolling, requests_beside_many_in_flight_are_not_looked_for) {
+    RingPolling polling(kBound);
+    polling.requests_taken(0, 9);
+    EXPECT_FALSE(polling.answered(1, 1, 8));
+    EXPECT_FALSE(polling.nothing_found(2));
+    EXPECT_TRUE(polling.answered(3, 1, RingPolling::kFewRequests - 1));
+    EXPECT_TRUE(polling.nothing_found(4));
 }
 
 TEST(RingPolling, requests_that_are_served_at_once_leave_only_the_driver_to_wait_for) {

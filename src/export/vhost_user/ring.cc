@@ -367,7 +367,8 @@ Task<void> Ring::flush_used_each_turn() {
 /// Answers are about to be shown, and what the driver asks for next may come at once. If that pays,
 /// the worker that waits for a kick looks for it instead, and no kick is asked for.
 void Ring::look_after_answer() {
-    if (!polling_.answered(service_.reactor.now_ns(), unpublished_) || !kick_waiter_) return;
+    if (!polling_.answered(service_.reactor.now_ns(), unpublished_, in_flight()) || !kick_waiter_)
+        return;
     expect_no_kicks();
     kick_waiter_->nudge();
 }
