@@ -31,10 +31,11 @@ FLOORS = {
 
 # Files that decide and do no I/O, so that they can be proved and fuzzed. Without their extension.
 PURE = {
-    "block/write_record", "virtio/blk_recover",
+    "block/write_record", "block/earlier_write",
     "zone/zone", "zone/zone_rules", "zone/zone_table", "zone/zone_text",
     "virtio/blk_wire", "virtio/blk_parse", "virtio/blk_status", "virtio/blk_config",
-    "virtio/vhost_user_protocol", "export/vhost_user/wire", "node/format/zoned_header", "node/format/zoned_diagnosis",
+    "virtio/vhost_user_protocol", "export/vhost_user/wire", "export/ublk/wire",
+    "export/ublk/parse", "node/format/zoned_header", "node/format/zoned_diagnosis",
     "node/filter/write_log_format",
     "node/filter/fault_rules", "node/filter/fault_zones", "node/filter/zone_watch",
     "node/filter/throttle_limits",

@@ -25,6 +25,24 @@ const char* errc_name(Errc code) {
     return "unknown";
 }
 
+bool is_storage_failure(Errc code) {
+    switch (code) {
+        case Errc::io:
+        case Errc::no_space:
+        case Errc::corrupt: return true;
+        case Errc::read_only:
+        case Errc::out_of_range:
+        case Errc::misaligned:
+        case Errc::not_supported:
+        case Errc::zone_invalid:
+        case Errc::zone_unaligned_wp:
+        case Errc::zone_open_limit:
+        case Errc::zone_active_limit:
+        case Errc::shutting_down: return false;
+    }
+    return true;
+}
+
 Error error_from_errno(std::int32_t os_errno, const char* text) {
     switch (os_errno) {
         case ENOSPC:

@@ -33,6 +33,9 @@ enum class Errc : std::uint8_t {
 /// Stable lower-case name, for logs and JSON.
 [[nodiscard]] const char* errc_name(Errc code);
 
+/// True for what the storage is to blame for, and not whoever asked.
+[[nodiscard]] bool is_storage_failure(Errc code);
+
 /// An error on the data path. `text` points to static storage and says what was found.
 struct Error {
     Errc code = Errc::io;

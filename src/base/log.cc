@@ -35,4 +35,9 @@ bool LogLimiter::allow(std::uint64_t now_ns) {
 
 std::uint64_t LogLimiter::take_suppressed() { return std::exchange(suppressed_, 0); }
 
+std::string LogLimiter::and_more() {
+    const std::uint64_t suppressed = take_suppressed();
+    return suppressed == 0 ? "" : " (and " + std::to_string(suppressed) + " more)";
+}
+
 }  // namespace zbdkit

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 namespace zbdkit {
 
@@ -29,6 +30,8 @@ class LogLimiter {
     [[nodiscard]] bool allow(std::uint64_t now_ns);
     /// @return messages held back since the last one that passed; resets the count
     [[nodiscard]] std::uint64_t take_suppressed();
+    /// " (and 3 more)" for those messages, or "": for the end of the one that passes.
+    [[nodiscard]] std::string and_more();
 
   private:
     std::uint32_t left_;

@@ -119,31 +119,6 @@ void write_append_reply(IoSegments writable, const BlkRequest& request, std::uin
     fill(writable, {sizeof append_sector, std::min(padding, kLongestPadding)}, std::byte{0});
 }
 
-/// @return " (and N more)" for the messages that the limiter held back
-std::string and_more(LogLimiter& limiter) {
-    const std::uint64_t suppressed = limiter.take_suppressed();
-    return suppressed == 0 ? "" : " (and " + std::to_string(suppressed) + " more)";
-}
-
-/// True for an error that the storage is to blame for, and not the driver.
-bool is_storage_failure(Errc code) {
-    switch (code) {
-        case Errc::io:
-        case Errc::no_space:
-        case Errc::corrupt: return true;
-        case Errc::read_only:
-        case Errc::out_of_range:
-        case Errc::misaligned:
-        case Errc::not_supported:
-        case Errc::zone_invalid:
-        case Errc::zone_unaligned_wp:
-        case Errc::zone_open_limit:
-        case Errc::zone_active_limit:
-        case Errc::shutting_down: return false;
-    }
-    return true;
-}
-
 }  // namespace
 
 Outcome<void> BlkDevice::check(const NodeInfo& info, const Options& options) {
@@ -230,8 +205,7 @@ Task<std::uint32_t> BlkDevice::handle(DescriptorChain& chain, History history) {
     if (is_one_request(request->type)) {
         // Nearly all are, so this is done here and not in a coroutine of its own.
         Request down = make_request(*request, chain);
-        down.record = history.record;
-        done = co_await submit_rest(down, history);
+        done = co_await submit_rest(backend_, down, history);
         if (!done) {
             done = failed(down.op, down.range, done.error());
         } else if (down.op == Op::append) {
@@ -294,46 +268,6 @@ Task<Result<void>> BlkDevice::perform(const BlkRequest& request, DescriptorChain
     std::unreachable();
 }
 
-/// Submits what an earlier process left to do of a request: for nearly every request, all of it.
-Task<Result<void>> BlkDevice::submit_rest(Request& request, const History& history) {
-    if (history.is_again && request.op == Op::zone_close) return close_again(request);
-    const std::uint64_t done = bytes_done(history.earlier, request, disk_.zones);
-    if (done == 0) return backend_.submit(request);
-    request.append_offset = history.earlier.offset;
-    return finish_write(request, done);
-}
-
-/// A close that an earlier process may have done. If the zone had no data it is empty since then,
-/// and an empty zone refuses to be closed: the one action that cannot be done twice. What it is
-/// for has been reached, whoever did it.
-Task<Result<void>> BlkDevice::close_again(Request& request) {
-    const Result<void> closed = co_await backend_.submit(request);
-    if (closed || closed.error().code != Errc::zone_invalid) co_return closed;
-    ZoneDescriptor zone;
-    Request report = report_request(request.range.offset, std::span(&zone, 1));
-    const Result<void> reported = co_await backend_.submit(report);
-    if (!reported || zone.state != ZoneState::empty) co_return closed;
-    co_return Result<void>{};
-}
-
-/// The part of a write from byte `done` of it on, which an earlier process did not get to.
-Task<Result<void>> BlkDevice::finish_write(const Request& request, std::uint64_t done) {
-    const std::uint64_t offset =
-        request.op == Op::append ? request.append_offset : request.range.offset;
-    const ByteRange left{offset + done, request.range.length - done};
-    if (left.length == 0) {
-        if (!request.fua) co_return Result<void>{};
-        Request flush = flush_request();
-        const Result<void> flushed = co_await backend_.submit(flush);
-        co_return flushed;
-    }
-    // Without the record: that stays with the place of the whole.
-    const IoVector segments = slice(request.segments, {done, left.length});
-    Request rest = write_request(left, segments, request.fua);
-    const Result<void> written = co_await backend_.submit(rest);
-    co_return written;
-}
-
 /// DISCARD and WRITE_ZEROES, one range after the other.
 Task<Result<void>> BlkDevice::perform_ranges(const BlkRequest& request) {
     for (const ByteRange& range : request.ranges) {
@@ -366,7 +300,7 @@ std::uint32_t BlkDevice::refuse(const DescriptorChain& chain, const BlkRefusal& 
         spdlog::warn("{}: virtio-blk request of type {} at sector {} is refused with {}: {}{}",
                      disk_name(), refusal.type, refusal.sector,
                      refusal.has_status ? blk_status_name(refusal.status) : "no status",
-                     refusal.reason, and_more(refusals_log_));
+                     refusal.reason, refusals_log_.and_more());
     }
     if (!refusal.has_status) return 0;
     byte_at(chain.writable, refusal.status_at) = std::byte(refusal.status);
@@ -376,7 +310,7 @@ std::uint32_t BlkDevice::refuse(const DescriptorChain& chain, const BlkRefusal& 
 std::unexpected<Error> BlkDevice::failed(Op op, ByteRange range, const Error& error) {
     if (is_storage_failure(error.code) && failures_log_.allow(now_ns_())) {
         spdlog::error("{}: {} of {} bytes at {} failed: {}{}", disk_name(), op_name(op),
-                      range.length, range.offset, describe(error), and_more(failures_log_));
+                      range.length, range.offset, describe(error), failures_log_.and_more());
     }
     return std::unexpected(error);
 }

@@ -12,10 +12,10 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "graph/backend.h"
+#include "graph/resume.h"
 #include "io/task.h"
 #include "virtio/blk_config.h"
 #include "virtio/blk_parse.h"
-#include "virtio/blk_recover.h"
 #include "virtio/descriptor_chain.h"
 
 namespace zbdkit {
@@ -62,11 +62,7 @@ class BlkDevice {
     [[nodiscard]] Outcome<void> write_config(std::uint32_t offset, ConstBytes from);
 
     /// What a transport that survives this process knows of a chain's request.
-    struct History {
-        WriteRecord record{};    ///< where to keep the place of its data
-        EarlierWrite earlier{};  ///< what an earlier process did of it, if it is a write
-        bool is_again = false;   ///< an earlier process took it too, and may have done it
-    };
+    using History = RequestHistory;
 
     /// Handles one chain: parses, submits, writes the results and the status byte.
     /// @param chain  its lists of segments are cut to the data on the way; id, writable_guest and
@@ -104,9 +100,6 @@ class BlkDevice {
     /// The request to the graph that a request is. Cuts the chain's lists to the data.
     [[nodiscard]] Request make_request(const BlkRequest& request, DescriptorChain& chain) const;
     [[nodiscard]] Task<Result<void>> perform(const BlkRequest& request, DescriptorChain& chain);
-    [[nodiscard]] Task<Result<void>> submit_rest(Request& request, const History& history);
-    [[nodiscard]] Task<Result<void>> close_again(Request& request);
-    [[nodiscard]] Task<Result<void>> finish_write(const Request& request, std::uint64_t done);
     [[nodiscard]] Task<Result<void>> perform_ranges(const BlkRequest& request);
     [[nodiscard]] Task<Result<void>> perform_report(const BlkRequest& request,
                                                     DescriptorChain& chain);

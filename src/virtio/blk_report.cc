@@ -41,27 +41,13 @@ class SegmentWriter {
     std::size_t position_ = 0;  // in the first of them
 };
 
-std::uint64_t wire_write_pointer(const ZoneDescriptor& zone) {
-    switch (zone.state) {
-        case ZoneState::not_write_pointer:
-        case ZoneState::empty: return zone.start;
-        case ZoneState::implicit_open:
-        case ZoneState::explicit_open:
-        case ZoneState::closed: return zone.write_pointer;
-        case ZoneState::read_only:
-        case ZoneState::full:
-        case ZoneState::offline: break;
-    }
-    return zone.start + zone.length;
-}
-
 }  // namespace
 
 BlkZoneDescriptor to_wire(const ZoneDescriptor& zone) {
     BlkZoneDescriptor wire{};
     wire.capacity = zone.capacity / kSectorSize;
     wire.start = zone.start / kSectorSize;
-    wire.write_pointer = wire_write_pointer(zone) / kSectorSize;
+    wire.write_pointer = reported_write_pointer(zone) / kSectorSize;
     wire.type = static_cast<std::uint8_t>(zone.type);
     wire.state = static_cast<std::uint8_t>(zone.state);
     return wire;

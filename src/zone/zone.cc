@@ -3,6 +3,20 @@
 
 namespace zbdkit {
 
+std::uint64_t reported_write_pointer(const ZoneDescriptor& zone) {
+    switch (zone.state) {
+        case ZoneState::not_write_pointer:
+        case ZoneState::empty: return zone.start;
+        case ZoneState::implicit_open:
+        case ZoneState::explicit_open:
+        case ZoneState::closed: return zone.write_pointer;
+        case ZoneState::read_only:
+        case ZoneState::full:
+        case ZoneState::offline: break;
+    }
+    return zone.start + zone.length;
+}
+
 const char* zone_type_name(ZoneType type) {
     switch (type) {
         case ZoneType::conventional: return "conventional";

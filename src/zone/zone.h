@@ -90,6 +90,10 @@ struct ZoneGeometry {
 /// A management action on one zone. [virtio 1.3, 5.2.6]
 enum class ZoneAction : std::uint8_t { open, close, finish, reset };
 
+/// The write pointer as reports on the wire give it, also where it means nothing: the start of an
+/// empty or conventional zone, the end of a full or worn-out one.
+[[nodiscard]] std::uint64_t reported_write_pointer(const ZoneDescriptor& zone);
+
 [[nodiscard]] const char* zone_type_name(ZoneType type);
 [[nodiscard]] const char* zone_state_name(ZoneState state);
 [[nodiscard]] const char* zone_model_name(ZoneModel model);

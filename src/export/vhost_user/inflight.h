@@ -36,9 +36,9 @@
 
 #include "base/error.h"
 #include "base/unique_fd.h"
+#include "block/earlier_write.h"
 #include "block/write_record.h"
 #include "export/vhost_user/wire.h"
-#include "virtio/blk_recover.h"
 #include "virtio/guest_memory.h"
 #include "virtio/virt_queue.h"
 

@@ -11,6 +11,7 @@
 
 #include "base/trace.h"
 #include "export/vhost_user/event_fd.h"
+#include "graph/resume.h"
 #include "io/next_turn.h"
 
 namespace zbdkit::vhost_user {
@@ -312,7 +313,8 @@ Task<Outcome<void>> Session::judge_inflight(InflightRegion& region) {
     const InflightShape shape = region.shape();
     for (unsigned queue = 0; queue < shape.queue_count; ++queue) {
         for (std::size_t entry = 0; entry < shape.queue_size; ++entry) {
-            const Result<EarlierWrite> judged = co_await judge_slot(region.slots(queue)[entry]);
+            const Result<EarlierWrite> judged =
+                co_await judge_slot(service_.device.backend(), region.slots(queue)[entry]);
             if (!judged) {
                 co_return failure("SET_INFLIGHT_FD: cannot tell what was written", judged.error());
             }
@@ -320,24 +322,6 @@ Task<Outcome<void>> Session::judge_inflight(InflightRegion& region) {
         }
     }
     co_return Outcome<void>();
-}
-
-/// Compares what a slot says with the zone, and makes the slot say what came of that: it must stay
-/// true when the zone's pointer moves on and this process, too, dies.
-Task<Result<EarlierWrite>> Session::judge_slot(WriteSlot& slot) {
-    const WriteSlot recorded = WriteRecord::read(slot);
-    BlockBackend& backend = service_.device.backend();
-    if (recorded.place == 0) co_return EarlierWrite();
-    ZoneDescriptor zone;  // of a place that is none: empty
-    if (backend.info().zones.is_zoned() && recorded.place - 1 < backend.info().size) {
-        Request report = report_request(recorded.place - 1, std::span(&zone, 1));
-        co_await ok(backend.submit(report));
-    }
-    const EarlierWrite earlier = judge(recorded, zone);
-    const WriteRecord record(slot);
-    if (earlier.landed == 0) record.withdrawn();
-    if (earlier.landed == EarlierWrite::kAll) record.landed();
-    co_return earlier;
 }
 
 // --- rings ------------------------------------------------------------------------------------

@@ -102,7 +102,6 @@ class Session {
     void log_changed();
     [[nodiscard]] Outcome<void> check_shape(InflightShape shape) const;
     [[nodiscard]] Task<Outcome<void>> judge_inflight(InflightRegion& region);
-    [[nodiscard]] Task<Result<EarlierWrite>> judge_slot(WriteSlot& slot);
     void drop_inflight();
     [[nodiscard]] bool any_ring_is_active() const;
     [[nodiscard]] std::string peer() const;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "virtio/blk_recover.h"
+#include "block/earlier_write.h"
 
 #include <algorithm>
 
