@@ -6,6 +6,8 @@
 
 #include <sys/uio.h>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "base/units.h"
@@ -18,6 +20,7 @@ enum class IoKind : std::uint8_t {
     sync_data,  ///< fdatasync
     fallocate,  ///< `fallocate_mode` on `range`
     poll,       ///< until one of `poll_events` is ready; result = the ready events
+    command,    ///< what the driver behind `fd` makes of a CommandOp
 };
 
 /// Whether a read or write may be done at once, by a system call on the engine's thread, instead of
@@ -52,6 +55,20 @@ struct IoOp {
 
 inline constexpr unsigned kMaxSegments = 1024;  // IOV_MAX
 
+/// An operation of kind `command`: it goes to the driver of a character device as it is
+/// (IORING_OP_URING_CMD). It ends when the driver says so, which may take for ever.
+struct CommandOp : IoOp {
+    std::uint32_t code = 0;                ///< as an ioctl encodes it
+    std::array<std::byte, 16> argument{};  ///< what the driver defines
+    /// If not null: this word, 8 bytes aligned, is 0 from the moment on at which the driver has the
+    /// command. The kernel clears it on its way to the command, so that this process cannot die
+    /// between the two: whoever sees it later knows whether the command was given.
+    std::uint64_t* clears = nullptr;
+    int zeroes = -1;  ///< a descriptor of /dev/zero; needed with `clears`
+};
+/// Commands that one engine can have in flight beside as many other operations.
+inline constexpr unsigned kMaxCommands = 1024;
+
 class IoEngine {
   public:
     static constexpr std::uint64_t kForever = ~std::uint64_t{0};
@@ -70,7 +87,8 @@ class IoEngine {
     virtual void submit(IoOp& op) = 0;
 
     /// Ends a poll early: it completes with -ECANCELED unless it was ready already. Only for
-    /// IoKind::poll; transfers are never cancelled. The operation must be in flight.
+    /// IoKind::poll; transfers are never cancelled, and commands end as their driver has it. The
+    /// operation must be in flight.
     virtual void cancel(IoOp& op) = 0;
 
     /// Hands queued operations to the kernel and calls `complete` of what has ended.
@@ -83,6 +101,19 @@ class IoEngine {
 
     /// Monotonic time in nanoseconds.
     [[nodiscard]] virtual std::uint64_t now_ns() const = 0;
+
+    /// Sets places aside for commands that will be in flight for long. Without, they would leave
+    /// none for others.
+    /// @return false if there are not so many left of kMaxCommands
+    [[nodiscard]] bool reserve_commands(unsigned count) {
+        if (count > kMaxCommands - reserved_commands_) return false;
+        reserved_commands_ += count;
+        return true;
+    }
+    void release_commands(unsigned count) { reserved_commands_ -= count; }
+
+  private:
+    unsigned reserved_commands_ = 0;
 };
 
 }  // namespace zbdkit

@@ -35,6 +35,7 @@ const char* failure_text(IoKind kind) {
         case IoKind::sync_data: return "fdatasync failed";
         case IoKind::fallocate: return "fallocate failed";
         case IoKind::poll: return "poll failed";
+        case IoKind::command: return "command failed";
     }
     return "";
 }
@@ -98,6 +99,17 @@ IoAwaiter::IoAwaiter(IoEngine& owner, const IoOp& op) : IoOp(op), engine(owner) 
 }
 
 void IoAwaiter::await_suspend(std::coroutine_handle<> waiting) {
+    handle = waiting;
+    engine.submit(*this);
+}
+
+CommandAwaiter::CommandAwaiter(IoEngine& owner, const CommandOp& op)
+    : CommandOp(op), engine(owner) {
+    kind = IoKind::command;
+    complete = [](IoOp& ended) { schedule(static_cast<CommandAwaiter&>(ended).handle); };
+}
+
+void CommandAwaiter::await_suspend(std::coroutine_handle<> waiting) {
     handle = waiting;
     engine.submit(*this);
 }

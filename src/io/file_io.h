@@ -22,6 +22,17 @@ struct IoAwaiter : IoOp {
     std::int32_t await_resume() const noexcept { return result; }
 };
 
+/// A command as an awaitable. `co_await` gives IoOp::result.
+struct CommandAwaiter : CommandOp {
+    IoEngine& engine;
+    std::coroutine_handle<> handle;
+
+    CommandAwaiter(IoEngine& owner, const CommandOp& op);
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> waiting);
+    std::int32_t await_resume() const noexcept { return result; }
+};
+
 /// Reads exactly `total_length(segments)` bytes; what lies beyond the end of the file reads as
 /// zeroes.
 /// @param at_once  as IoOp::at_once; outlives the task

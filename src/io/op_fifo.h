@@ -20,6 +20,8 @@ class OpFifo {
     }
 
     /// @return the oldest operation; the list must not be empty
+    [[nodiscard]] IoOp& front() { return *first_; }
+    /// Takes that out.
     IoOp& pop() {
         IoOp& op = *first_;
         unlink(&first_);

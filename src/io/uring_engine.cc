@@ -25,7 +25,7 @@ namespace {
 
 constexpr std::uint64_t kNsPerSecond = 1'000'000'000;
 constexpr unsigned kMaxQueueDepth = 4096;
-constexpr unsigned kCompletionsPerSubmission = 4;
+constexpr unsigned kCompletionsPerSubmission = 8;
 /// Completion slots that operations leave free: one for the wake poll, one so that a
 /// cancellation always finds a way in.
 constexpr unsigned kReservedCompletions = 2;
@@ -35,6 +35,7 @@ constexpr std::uint64_t kMaxTransfer = 0x7ffff000;
 /// user_data of completions that belong to no operation. An IoOp is never at these addresses.
 constexpr std::uint64_t kWakeTag = 1;
 constexpr std::uint64_t kCancelTag = 2;
+constexpr std::uint64_t kClearTag = 3;
 
 /// The forms of a ring, best first; the first that the kernel knows is taken. The best runs
 /// completion work only when we ask for it and needs Linux 6.1.
@@ -113,6 +114,20 @@ void prepare_write(io_uring_sqe* sqe, const IoOp& op) {
     }
 }
 
+void prepare_command(io_uring_sqe* sqe, const CommandOp& op) {
+    ::io_uring_prep_rw(IORING_OP_URING_CMD, sqe, op.fd, nullptr, 0, 0);
+    sqe->cmd_op = op.code;
+    std::memcpy(sqe->cmd, op.argument.data(), op.argument.size());
+}
+
+/// Reads zeroes over a command's word. The kernel does that at once when it takes the entry, before
+/// it looks at the next one.
+void prepare_clear(io_uring_sqe* sqe, const CommandOp& op) {
+    ::io_uring_prep_read(sqe, op.zeroes, op.clears, sizeof *op.clears, 0);
+    ::io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+    ::io_uring_sqe_set_data64(sqe, kClearTag);
+}
+
 void prepare(io_uring_sqe* sqe, IoOp& op) {
     switch (op.kind) {
         case IoKind::read: prepare_read(sqe, op); break;
@@ -124,6 +139,7 @@ void prepare(io_uring_sqe* sqe, IoOp& op) {
                                       static_cast<off_t>(op.range.length));
             break;
         case IoKind::poll: ::io_uring_prep_poll_add(sqe, op.fd, op.poll_events); break;
+        case IoKind::command: prepare_command(sqe, static_cast<CommandOp&>(op)); break;
     }
     ::io_uring_sqe_set_data(sqe, &op);
 }
@@ -134,6 +150,10 @@ void check_form(const IoOp& op) {
     if (op.kind == IoKind::read || op.kind == IoKind::write) {
         ZBDKIT_ASSERT(op.segments != nullptr);
         ZBDKIT_ASSERT(op.segment_count >= 1 && op.segment_count <= kMaxSegments);
+    }
+    if (op.kind == IoKind::command) {
+        const CommandOp& command = static_cast<const CommandOp&>(op);
+        ZBDKIT_ASSERT(command.clears == nullptr || command.zeroes >= 0);
     }
 }
 
@@ -159,6 +179,7 @@ class UringEngine final : public IoEngine {
     void queue_wake_poll();
     void queue_cancels();
     void queue_waiting();
+    [[nodiscard]] bool make_room(IoOp& op);
     io_uring_sqe* next_entry();
     bool has_ended() { return !cancelled_.empty() || ::io_uring_cq_ready(ring_.get()) > 0; }
     void enter(std::uint64_t deadline_ns);
@@ -265,11 +286,27 @@ void UringEngine::queue_cancels() {
 
 void UringEngine::queue_waiting() {
     while (!waiting_.empty() && in_flight_ + kReservedCompletions <= ring_.capacity()) {
+        if (!make_room(waiting_.front())) return;
         io_uring_sqe* sqe = next_entry();
         if (sqe == nullptr) return;
         prepare(sqe, waiting_.pop());
         ++in_flight_;
     }
+}
+
+/// Queues what goes before the operation and must be taken by the kernel in the same call.
+/// @return false if the kernel takes nothing now
+bool UringEngine::make_room(IoOp& op) {
+    if (op.kind != IoKind::command) return true;
+    const CommandOp& command = static_cast<CommandOp&>(op);
+    if (command.clears == nullptr) return true;
+    if (::io_uring_sq_space_left(ring_.get()) < 2) {
+        const int code = ::io_uring_submit(ring_.get());
+        ZBDKIT_ASSERT(code >= 0 || is_transient(code));
+        if (::io_uring_sq_space_left(ring_.get()) < 2) return false;
+    }
+    prepare_clear(::io_uring_get_sqe(ring_.get()), command);
+    return true;
 }
 
 /// @return a free entry of the submission queue, or nullptr if it is full and the kernel takes
@@ -334,6 +371,9 @@ void UringEngine::end_cancelled() {
 }
 
 void UringEngine::end(std::uint64_t tag, void* data, std::int32_t result) {
+    // It was not counted, as it completes only if it failed. Then nothing that is written of
+    // requests in flight can be relied on any more.
+    ZBDKIT_ASSERT(tag != kClearTag);
     --in_flight_;
     if (tag == kCancelTag) return;
     if (tag == kWakeTag) {

@@ -13,8 +13,8 @@
 namespace zbdkit {
 
 /// Makes an engine over a new io_uring.
-/// @param queue_depth  operations handed to the kernel in one system call, 1 to 4096; four times
-///                     as many can be in flight
+/// @param queue_depth  operations handed to the kernel in one system call, 1 to 4096; eight
+///                     times as many can be in flight
 /// Errors: the host has no io_uring, forbids it, or lacks memory; the message says which.
 /// Thread: any.
 [[nodiscard]] Outcome<std::unique_ptr<IoEngine>> make_uring_engine(unsigned queue_depth = 256);

@@ -86,7 +86,8 @@ std::int32_t SimEngine::perform(const Flight& flight) {
             disk_.sync(flight.synced_up_to);
             return 0;
         case IoKind::fallocate: return fallocate(*flight.op);
-        case IoKind::poll: break;
+        case IoKind::poll:
+        case IoKind::command: break;
     }
     ZBDKIT_ASSERT(false);
     return -EINVAL;
