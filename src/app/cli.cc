@@ -25,6 +25,7 @@
 #include "app/messages.h"
 #include "app/report.h"
 #include "app/serve.h"
+#include "app/ublk.h"
 #include "app/version.h"
 #include "base/text.h"
 
@@ -56,7 +57,13 @@ class CommandLine {
 
   private:
     template <class Arguments>
-    Arguments& add(const char* name, const char* description, int (*run)(const Arguments&));
+    Arguments& add(const char* name, const char* description, int (*run)(const Arguments&)) {
+        return add_below(app_, name, description, run);
+    }
+    /// A command of a command.
+    template <class Arguments>
+    Arguments& add_below(CLI::App& parent, const char* name, const char* description,
+                         int (*run)(const Arguments&));
     [[nodiscard]] CLI::App& latest() { return *commands_.back().app; }
     void add_disk(DiskArgument& disk);
     /// An option that may be given again and takes one value each time.
@@ -70,6 +77,8 @@ class CommandLine {
     void add_io();
     void add_drivers();
     void add_serve();
+    void add_serving_options(ServeArguments& arguments);
+    void add_ublk();
     void add_bench();
 
     [[nodiscard]] std::string unknown_word(const CLI::App& app, const std::string& word) const;
@@ -94,16 +103,17 @@ CommandLine::CommandLine() : app_("zbdkit makes, looks at and serves zoned disks
     add_check();
     add_io();
     add_serve();
+    add_ublk();
     add_bench();
     add_drivers();
 }
 
 template <class Arguments>
-Arguments& CommandLine::add(const char* name, const char* description,
-                            int (*run)(const Arguments&)) {
+Arguments& CommandLine::add_below(CLI::App& parent, const char* name, const char* description,
+                                  int (*run)(const Arguments&)) {
     auto arguments = std::make_shared<Arguments>();  // owned by this closure alone
     Command command;
-    command.app = app_.add_subcommand(name, description);
+    command.app = parent.add_subcommand(name, description);
     command.app->allow_extras()->group("Commands");
     command.run = [arguments, run] { return run(*arguments); };
     commands_.push_back(std::move(command));
@@ -190,16 +200,36 @@ void CommandLine::add_io() {
     app_.add_subcommand("io", std::string(kIoSummary))->allow_extras()->group("Commands");
 }
 
+/// What serving a disk in the short form takes, whatever the export.
+void CommandLine::add_serving_options(ServeArguments& arguments) {
+    CLI::App& app = latest();
+    app.add_flag("--read-only", arguments.read_only, "no writes");
+    app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
+    add_repeated("--object", arguments.objects,
+                 "throttle-group,id=ID,x-iops-total=100 or iothread,id=ID; repeatable");
+    app.add_option("--pidfile", arguments.pidfile, "write the process id here")->type_name("PATH");
+    app.add_option("--log-level", arguments.log_level,
+                   "trace, debug, info (default), warning, error or off")
+        ->type_name("LEVEL");
+    add_trace(arguments.trace);
+}
+
 void CommandLine::add_serve() {
-    ServeArguments& arguments = add("serve", "Serve disks to virtual machines", run_serve);
+    ServeArguments& arguments =
+        add("serve", "Serve disks to virtual machines and to this one", run_serve);
     add_disk(arguments.disk);
     CLI::App& app = latest();
     app.add_option("--vhost-user", arguments.socket_path, "serve FILE on this Unix socket")
         ->type_name("SOCKET");
+    app.add_flag("--ublk", arguments.ublk, "serve FILE as a disk of this machine, /dev/ublkbN");
+    app.add_option("--ublk-id", arguments.ublk_device,
+                   "which N (default the first that is free); goes on with that disk if its "
+                   "server died")
+        ->type_name("N");
     app.add_option("--num-queues", arguments.queue_count, "request queues (default 1)")
         ->type_name("N");
     app.add_option("--queue-size", arguments.queue_size,
-                   "what a queue of the front end holds (default 128)")
+                   "requests a queue holds (default 128, --ublk 64)")
         ->type_name("N");
     app.add_option("--max-segments", arguments.max_segments,
                    "data segments of a request (default queue size - 2)")
@@ -207,30 +237,61 @@ void CommandLine::add_serve() {
     app.add_option("--poll-max-us", arguments.poll_max_us,
                    "poll an empty ring for up to so long before sleeping (default 50)")
         ->type_name("N");
-    app.add_flag("--read-only", arguments.read_only, "no writes");
-    app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
     app.add_option("--serial", arguments.serial, "serial number (default the file's name)")
         ->type_name("TEXT");
-    add_repeated("--object", arguments.objects,
-                 "throttle-group,id=ID,x-iops-total=100 or iothread,id=ID; repeatable");
     add_repeated("--blockdev", arguments.blockdevs, "a node: driver=...,node-name=...; repeatable");
     add_repeated("--export", arguments.exports,
                  "type=vhost-user-blk,id=E,node-name=N,addr.type=unix,addr.path=P,writable=on,"
-                 "num-queues=4,iothread=ID; repeatable");
-    app.add_option("--pidfile", arguments.pidfile, "write the process id here")->type_name("PATH");
-    app.add_option("--log-level", arguments.log_level,
-                   "trace, debug, info (default), warning, error or off")
-        ->type_name("LEVEL");
-    add_trace(arguments.trace);
+                 "num-queues=4,iothread=ID or type=ublk,id=E,node-name=N,writable=on; repeatable");
+    add_serving_options(arguments);
     app.footer(
         "Runs until SIGINT or SIGTERM, then finishes what is in flight and marks the image clean.\n"
-        "A second signal ends it at once.\n"
+        "A second signal ends it at once. A disk of this machine that is mounted keeps it "
+        "running.\n"
         "Examples:\n"
         "  zbdkit serve disk.zbd --vhost-user disk.sock --num-queues 2\n"
+        "  zbdkit serve disk.zbd --ublk\n"
         "  zbdkit serve --blockdev driver=file,node-name=f,filename=a.zbd \\\n"
         "      --blockdev driver=zoned,node-name=a,file=f \\\n"
         "      --export type=vhost-user-blk,id=ea,node-name=a,addr.type=unix,addr.path=a.sock,"
         "writable=on");
+}
+
+void CommandLine::add_ublk() {
+    CLI::App* parent =
+        app_.add_subcommand("ublk", "List, stop and take over disks of this machine");
+    parent->allow_extras()->require_subcommand(0, 1)->group("Commands");
+    parent->get_formatter()->label("SUBCOMMAND", "COMMAND");
+    parent->footer("A disk is made by zbdkit serve FILE --ublk.");
+
+    UblkListArguments& list =
+        add_below(*parent, "list", "Say which there are and who serves them", run_ublk_list);
+    latest().add_flag("--json", list.json, "for programs; sizes in bytes");
+    latest().footer("Example: zbdkit ublk list");
+
+    UblkStopArguments& stop = add_below(*parent, "stop", "Take a disk away", run_ublk_stop);
+    latest().add_option("N", stop.device, "of /dev/ublkbN")->type_name("")->required();
+    latest().add_flag("--force", stop.force, "also if it is mounted or otherwise in use");
+    latest().footer(
+        "The daemon that serves it writes what is to be written, closes the image and ends, unless "
+        "it\nserves other disks.\nExample: zbdkit ublk stop 0");
+
+    UblkRecoverArguments& recover = add_below(
+        *parent, "recover", "Go on with a disk whose server was killed", run_ublk_recover);
+    latest().add_option("N", recover.device, "of /dev/ublkbN")->type_name("")->required();
+    add_disk(recover.serve.disk);
+    add_serving_options(recover.serve);
+    latest().footer(
+        "Requests that were in flight are finished, each once. Runs as zbdkit serve does.\n"
+        "Example: zbdkit ublk recover 0 disk.zbd");
+
+    Command command;
+    command.app = parent;
+    command.run = [parent] {
+        fmt::print(stderr, "{}", parent->help());
+        return kUsage;
+    };
+    commands_.push_back(std::move(command));
 }
 
 void CommandLine::add_bench() {

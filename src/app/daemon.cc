@@ -41,7 +41,8 @@ Task<Outcome<void>> Daemon::run() {
         co_await serve_until_stopped();
     }
     Outcome<void> closed = co_await close_all();
-    co_return started ? std::move(closed) : started;
+    if (!started) co_return started;
+    co_return served_ ? std::move(closed) : served_;
 }
 
 Outcome<void> Daemon::make_seats() {
@@ -110,24 +111,43 @@ void Daemon::announce() const {
 }
 
 Task<void> Daemon::serve_group(Seat& seat) {
-    const Outcome<void> served = co_await run_step(seat, &DiskGroup::serve);
-    static_cast<void>(served);  // it has no errors
-    stopping_.set();            // if it gave up, the others end as well
+    ++serving_;
+    Outcome<void> served = co_await run_step(seat, &DiskGroup::serve);
+    if (served_ && !served) served_ = std::move(served);
+    --serving_;
+    if (serving_ == 0) stopping_.set();  // nothing is left to serve
 }
 
+/// Whether all disks may end.
+Task<Outcome<void>> Daemon::check_unused() {
+    for (Seat& seat : seats_) co_await ok(run_step(seat, &DiskGroup::check_unused));
+    co_return Outcome<void>{};
+}
+
+/// A signal ends the daemon, unless somebody on this machine would lose data.
 Task<void> Daemon::wait_for_signal(ReadinessWaiter& waiter) {
-    const bool is_ready = co_await waiter.wait(POLLIN);
-    if (!is_ready) co_return;
-    const char* name = signals_.read();
-    StopSignals::end_at_once();
-    fmt::print(stderr, "zbdkit: serve: {}: finishing what is in flight\n", name);
-    stopping_.set();
+    while (true) {
+        const bool is_ready = co_await waiter.wait(POLLIN);
+        if (!is_ready) co_return;
+        const char* name = signals_.read();
+        const Outcome<void> unused = co_await check_unused();
+        if (stopping_.is_set()) co_return;
+        if (unused) {
+            StopSignals::end_at_once();
+            fmt::print(stderr, "zbdkit: serve: {}: finishing what is in flight\n", name);
+            stopping_.set();
+            co_return;
+        }
+        fmt::print(stderr, "zbdkit: serve: {}: not ended: {}\n", name, unused.error().message);
+    }
 }
 
 Task<void> Daemon::serve_until_stopped() {
     ReadinessWaiter waiter(context_.reactor, signals_.fd());
     TaskScope scope;
-    for (Seat& seat : seats_) scope.spawn(serve_group(seat));
+    for (Seat& seat : seats_) {
+        if (!seat.group->lines().empty()) scope.spawn(serve_group(seat));
+    }
     scope.spawn(wait_for_signal(waiter));
     co_await stopping_.wait();
     notify_service_manager("STOPPING=1");

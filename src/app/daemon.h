@@ -5,6 +5,7 @@
 // alone, and never blocks the main one.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <string>
 #include <vector>
@@ -58,6 +59,7 @@ class Daemon {
     [[nodiscard]] Task<void> serve_until_stopped();
     [[nodiscard]] Task<void> serve_group(Seat& seat);
     [[nodiscard]] Task<void> wait_for_signal(ReadinessWaiter& waiter);
+    [[nodiscard]] Task<Outcome<void>> check_unused();
     [[nodiscard]] Task<Outcome<void>> close_all();
 
     OpenContext& context_;
@@ -65,6 +67,8 @@ class Daemon {
     StopSignals& signals_;
     std::vector<Seat> seats_;
     AsyncEvent stopping_;
+    std::size_t serving_ = 0;  // groups that serve
+    Outcome<void> served_;     // the first failure of one
 };
 
 }  // namespace zbdkit::app

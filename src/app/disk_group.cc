@@ -35,31 +35,23 @@ Totals totals_of(const BlockBackend& backend) {
     return totals;
 }
 
-DiskLines lines_at_start(const ExportPlan& plan, BlockBackend& backend) {
-    const NodeInfo& info = backend.info();
-    DiskLines lines;
-    lines.place = plan.place;
-    lines.serving = fmt::format("serving {}: {}{} on {}\nQEMU >= 10.2: qemu-system-x86_64 {}\n",
-                                backend.root().describe(), describe_disk(info.zones, info.size),
-                                plan.device.writable ? "" : ", read-only", plan.socket_path,
-                                qemu_arguments(plan));
-    lines.warning = append_warning(plan, info.zones.max_append_bytes);
-    return lines;
+DiskLines lines_at_start(const ExportPlan& plan, const DiskExport& exported) {
+    return {.place = plan.place,
+            .serving = exported.serving(),
+            .warning = exported.warning(),
+            .served = {}};
 }
 
-std::string line_at_end(BlockBackend& backend, const vhost_user::Server& server) {
+std::string line_at_end(BlockBackend& backend, const DiskExport& exported) {
     const Totals totals = totals_of(backend);
     return fmt::format(
-        "served {}: {} on {}; {} read, {} written, {} of {}, {}; {} refused, "
-        "{} failed\n",
-        backend.root().describe(), count_text(totals.requests, "request"),
-        count_text(server.counters().connections, "connection"),
+        "served {}: {} {}; {} read, {} written, {} of {}, {}; {} refused, {} failed\n",
+        backend.root().describe(), count_text(totals.requests, "request"), exported.served(),
         format_size(backend.counters(Op::read).bytes),
         format_size(backend.counters(Op::write).bytes),
         count_text(backend.counters(Op::append).requests, "append"),
         format_size(backend.counters(Op::append).bytes),
-        count_text(zone_actions(backend), "zone action"), server.device().refused(),
-        totals.failures);
+        count_text(zone_actions(backend), "zone action"), exported.refused(), totals.failures);
 }
 
 }  // namespace
@@ -79,7 +71,7 @@ Task<Outcome<void>> DiskGroup::start() {
     co_return Outcome<void>{};
 }
 
-Outcome<void> DiskGroup::add_disk(const ExportPlan& plan) {
+Outcome<std::unique_ptr<BlockNode>> DiskGroup::take_root(const ExportPlan& plan) {
     const BlockNode* found = nodes_.find(plan.node_name);
     if (found != nullptr && plan.device.writable && found->info().read_only) {
         return failure(fmt::format("export '{}': node '{}' is read-only: expected writable=off",
@@ -87,50 +79,86 @@ Outcome<void> DiskGroup::add_disk(const ExportPlan& plan) {
                        Errc::read_only);
     }
     Outcome<std::unique_ptr<BlockNode>> root = nodes_.take(plan.node_name);
-    if (!root) {
-        return failure(fmt::format("export '{}': {}", plan.id, root.error().message),
-                       Errc::not_supported);
+    if (root) return root;
+    return failure(fmt::format("export '{}': {}", plan.id, root.error().message),
+                   Errc::not_supported);
+}
+
+Task<Outcome<void>> DiskGroup::add_disk(const ExportPlan& plan) {
+    std::unique_ptr<BlockNode> root = co_await ok(take_root(plan));
+    Disk& disk = *disks_.emplace_back(std::make_unique<Disk>());
+    disk.backend = std::make_unique<BlockBackend>(std::move(root));
+    disk.exported = co_await ok(DiskExport::make(context_.reactor, *disk.backend, plan));
+    Outcome<void> started = co_await disk.exported->start();
+    if (!started) {
+        disk.exported.reset();
+        co_return started;
     }
-    Disk& disk = disks_.emplace_back();
-    disk.plan = plan;
-    disk.backend = std::make_unique<BlockBackend>(std::move(*root));
-    const vhost_user::ServerOptions options = {.socket_path = plan.socket_path,
-                                               .device = plan.device,
-                                               .poll_bound_ns = plan.poll_bound_ns};
-    Outcome<std::unique_ptr<vhost_user::Server>> server =
-        vhost_user::Server::listen(context_.reactor, *disk.backend, options);
-    if (!server) return std::unexpected(std::move(server.error()));
-    disk.server = std::move(*server);
-    lines_.push_back(lines_at_start(plan, *disk.backend));
-    return {};
+    lines_.push_back(lines_at_start(plan, *disk.exported));
+    co_return Outcome<void>{};
 }
 
-Task<void> DiskGroup::run_server(vhost_user::Server& server) {
-    co_await server.run();
-    stopping_.set();  // a server that gives up ends the daemon; it does not linger half alive
-}
-
-Task<Outcome<void>> DiskGroup::serve() {
-    TaskScope scope;
-    for (const Disk& disk : disks_) scope.spawn(run_server(*disk.server));
-    co_await stopping_.wait();
-    for (const Disk& disk : disks_) disk.server->stop();
-    co_await scope.join();
-    for (std::size_t i = 0; i < disks_.size(); ++i) {
-        lines_[i].served = line_at_end(*disks_[i].backend, *disks_[i].server);
+Task<Outcome<void>> DiskGroup::check_unused() {
+    for (const std::unique_ptr<Disk>& disk : disks_) {
+        if (!disk->is_closed) co_await ok(disk->exported->check_unused());
     }
     co_return Outcome<void>{};
 }
 
+Task<void> DiskGroup::run_export(Disk& disk, DiskLines& lines) {
+    disk.outcome = co_await disk.exported->run();
+    lines.served = line_at_end(*disk.backend, *disk.exported);
+    // At once, and not with the others: whoever ended this one wants to have its image.
+    Outcome<void> closed = co_await close_disk(disk);
+    if (disk.outcome && !closed) disk.outcome = std::move(closed);
+}
+
+Task<void> DiskGroup::stop_when_told() {
+    co_await stopping_.wait();
+    for (const std::unique_ptr<Disk>& disk : disks_) disk->exported->stop();
+}
+
+Task<Outcome<void>> DiskGroup::serve() {
+    TaskScope exports;
+    TaskScope stopper;
+    for (std::size_t i = 0; i < disks_.size(); ++i) {
+        exports.spawn(run_export(*disks_[i], lines_[i]));
+    }
+    stopper.spawn(stop_when_told());
+    co_await exports.join();
+    stopping_.set();  // for the case that all ended by themselves
+    co_await stopper.join();
+    Outcome<void> first;
+    for (const std::unique_ptr<Disk>& disk : disks_) {
+        if (first && !disk->outcome) first = std::move(disk->outcome);
+    }
+    co_return first;
+}
+
+Task<Outcome<void>> DiskGroup::close_disk(Disk& disk) {
+    if (std::exchange(disk.is_closed, true)) co_return Outcome<void>{};
+    co_return co_await disk.backend->close();
+}
+
+/// What start() brought up and nobody served, because another disk could not be: its exports end,
+/// then the graphs.
 Task<Outcome<void>> DiskGroup::close() {
     Outcome<void> first;
-    for (const Disk& disk : disks_) {
-        Outcome<void> closed = co_await disk.backend->close();
-        if (first && !closed) first = std::move(closed);
+    const auto keep = [&first](Outcome<void> outcome) {
+        if (first && !outcome) first = std::move(outcome);
+    };
+    for (const std::unique_ptr<Disk>& disk : disks_) {
+        if (!disk->is_closed && disk->exported) {
+            disk->exported->stop();
+            Outcome<void> ended = co_await disk->exported->run();
+            keep(std::move(ended));
+        }
+        Outcome<void> closed = co_await close_disk(*disk);
+        keep(std::move(closed));
     }
     while (std::unique_ptr<BlockNode> node = nodes_.take_any()) {
         Outcome<void> closed = co_await node->close();
-        if (first && !closed) first = std::move(closed);
+        keep(std::move(closed));
     }
     disks_.clear();  // here, not in the destructor, which may run on another thread
     co_return first;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// DiskGroup: the disks that one thread serves: opens their nodes, binds their sockets, serves,
-// drains and closes them. Whatever was opened is closed in good order on every way out, so that no
+// DiskGroup: the disks that one thread serves: opens their nodes, exports them, serves, drains and
+// closes them. Whatever was opened is closed in good order on every way out, so that no
 // image is left marked as in use by an error. One reactor; the daemon reads lines() and
 // idle_nodes() between the calls.
 #pragma once
@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
+#include "app/disk_export.h"
 #include "app/disk_placement.h"
 #include "base/error.h"
 #include "block/driver.h"
-#include "export/vhost_user/server.h"
 #include "graph/backend.h"
 #include "graph/graph.h"
 #include "io/sync.h"
@@ -40,8 +40,11 @@ class DiskGroup {
     /// Makes the objects, opens the nodes and listens. Errors: what could not be; close() is due
     /// then as well.
     [[nodiscard]] Task<Outcome<void>> start();
-    /// Serves until stop(), or until a server gives up, and finishes what is in flight.
-    /// Errors: none.
+    /// Whether all disks may end. Errors: the first that may not, and why.
+    [[nodiscard]] Task<Outcome<void>> check_unused();
+    /// Serves until stop(), or until every export has ended by itself, and finishes what is in
+    /// flight. A disk whose export has ended is closed.
+    /// Errors: the first of an export that left something behind.
     [[nodiscard]] Task<Outcome<void>> serve();
     /// Ends serve(). Thread: that of the reactor.
     void stop() { stopping_.set(); }
@@ -55,19 +58,23 @@ class DiskGroup {
 
   private:
     struct Disk {
-        ExportPlan plan;
         std::unique_ptr<BlockBackend> backend;
-        std::unique_ptr<vhost_user::Server> server;
+        std::unique_ptr<DiskExport> exported;
+        bool is_closed = false;
+        Outcome<void> outcome{};  // of the export
     };
 
-    [[nodiscard]] Outcome<void> add_disk(const ExportPlan& plan);
-    [[nodiscard]] Task<void> run_server(vhost_user::Server& server);
+    [[nodiscard]] Task<Outcome<void>> add_disk(const ExportPlan& plan);
+    [[nodiscard]] Outcome<std::unique_ptr<BlockNode>> take_root(const ExportPlan& plan);
+    [[nodiscard]] Task<void> run_export(Disk& disk, DiskLines& lines);
+    [[nodiscard]] Task<void> stop_when_told();
+    [[nodiscard]] static Task<Outcome<void>> close_disk(Disk& disk);
 
     OpenContext& context_;
     DiskGroupPlan plan_;
     NamedNodes nodes_;
-    std::vector<Disk> disks_;
-    std::vector<DiskLines> lines_;  // of disks_
+    std::vector<std::unique_ptr<Disk>> disks_;  // none moves: exports point to their backends
+    std::vector<DiskLines> lines_;              // of disks_
     AsyncEvent stopping_;
 };
 

@@ -17,6 +17,7 @@
 #include "app/disk_placement.h"
 #include "app/exit_status.h"
 #include "app/image_state.h"
+#include "app/memory_pressure.h"
 #include "app/messages.h"
 #include "app/service_manager.h"
 #include "app/stop_signals.h"
@@ -55,13 +56,15 @@ Outcome<void> check_long_form(const ServeArguments& arguments) {
     const bool has_disk = !arguments.disk.filename.empty() || !arguments.disk.image_opts.empty();
     if (has_disk) return not_with_long_form(arguments.disk.name());
     if (!arguments.socket_path.empty()) return not_with_long_form("--vhost-user");
+    if (arguments.ublk) return not_with_long_form("--ublk");
+    if (arguments.ublk_device) return not_with_long_form("--ublk-id");
     if (arguments.read_only) return not_with_long_form("--read-only");
     if (arguments.direct) return not_with_long_form("--direct");
     if (!arguments.serial.empty()) return not_with_long_form("--serial");
     if (arguments.exports.empty()) {
         return failure(
             "nothing is exported: expected --export type=vhost-user-blk,id=...,"
-            "node-name=...,addr.type=unix,addr.path=...",
+            "node-name=...,addr.type=unix,addr.path=... or --export type=ublk,id=...,node-name=...",
             Errc::not_supported);
     }
     return {};
@@ -126,13 +129,35 @@ Outcome<void> make_direct(OptionValues& options) {
     return failure("'--direct' needs a disk on driver 'file'", Errc::not_supported);
 }
 
+Outcome<ExportPlan> plan_short_export(const ServeArguments& arguments) {
+    ExportPlan plan;
+    plan.type = arguments.socket_path.empty() ? ExportType::ublk : ExportType::vhost_user_blk;
+    plan.id = kOnlyNode;
+    plan.node_name = kOnlyNode;
+    plan.socket_path = arguments.socket_path;
+    set_access(plan, {.writable = !arguments.read_only});
+    plan.device.serial =
+        arguments.serial.empty() ? default_serial(arguments.disk) : arguments.serial;
+    plan.ublk.must_recover = arguments.ublk_must_recover;
+    const QueueWishes wishes = {.queue_count = arguments.queue_count,
+                                .queue_size = arguments.queue_size,
+                                .max_segments = arguments.max_segments};
+    Outcome<void> set = set_queues(plan, wishes);
+    if (set) set = set_polling(plan, arguments.poll_max_us);
+    if (set && arguments.ublk_device) set = set_ublk_device(plan, *arguments.ublk_device);
+    if (!set) return std::unexpected(std::move(set.error()));
+    return plan;
+}
+
 Outcome<ServePlan> plan_short_form(const ServeArguments& arguments) {
     Outcome<OptionValues> options = disk_options(arguments.disk, Access::serve);
     if (!options) return std::unexpected(std::move(options.error()));
     if (arguments.read_only) make_read_only(*options);
-    if (arguments.socket_path.empty()) {
-        return failure(fmt::format("how should it be served? expected --vhost-user SOCKET, for "
-                                   "example: zbdkit serve {} --vhost-user disk.sock",
+    const bool is_ublk = arguments.ublk || arguments.ublk_device;
+    if (arguments.socket_path.empty() != is_ublk) {
+        return failure(fmt::format("how should it be served? expected either --vhost-user SOCKET, "
+                                   "for virtual machines, or --ublk, for this one; for example: "
+                                   "zbdkit serve {} --vhost-user disk.sock",
                                    shell_quote(arguments.disk.filename)),
                        Errc::not_supported);
     }
@@ -142,21 +167,11 @@ Outcome<ServePlan> plan_short_form(const ServeArguments& arguments) {
         }
     }
     options->replace("node-name", std::string(kOnlyNode));
-    ExportPlan exported{.id = std::string(kOnlyNode),
-                        .node_name = std::string(kOnlyNode),
-                        .socket_path = arguments.socket_path};
-    exported.device.writable = !arguments.read_only;
-    exported.device.serial =
-        arguments.serial.empty() ? default_serial(arguments.disk) : arguments.serial;
-    const QueueWishes wishes = {.queue_count = arguments.queue_count,
-                                .queue_size = arguments.queue_size,
-                                .max_segments = arguments.max_segments};
-    Outcome<void> set = set_queues(exported, wishes);
-    if (set) set = set_polling(exported, arguments.poll_max_us);
-    if (!set) return std::unexpected(std::move(set.error()));
+    Outcome<ExportPlan> exported = plan_short_export(arguments);
+    if (!exported) return std::unexpected(std::move(exported.error()));
     ServePlan plan;
     plan.nodes.push_back(std::move(*options));
-    plan.exports.push_back(std::move(exported));
+    plan.exports.push_back(std::move(*exported));
     return plan;
 }
 
@@ -182,11 +197,26 @@ void raise_descriptor_limit() {
     if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) spdlog::warn("cannot raise RLIMIT_NOFILE");
 }
 
+bool serves_this_machine(const DaemonPlan& plan) {
+    return std::ranges::any_of(plan.groups, [](const DiskGroupPlan& group) {
+        return std::ranges::any_of(group.exports, [](const ExportPlan& exported) {
+            return exported.type == ExportType::ublk;
+        });
+    });
+}
+
 Outcome<void> serve(const ServeArguments& arguments, DaemonPlan plan) {
     // Before the first thread, so that no thread takes a signal away.
     Outcome<StopSignals> signals = StopSignals::take();
     if (!signals) return std::unexpected(std::move(signals.error()));
     raise_descriptor_limit();
+    if (serves_this_machine(plan)) {
+        const Outcome<void> prepared = prepare_for_memory_pressure();
+        if (!prepared) {
+            spdlog::warn("{}; without that it may stand still when memory is short",
+                         prepared.error().message);
+        }
+    }
     PidFile pid_file;
     if (!arguments.pidfile.empty()) {
         Outcome<PidFile> written = PidFile::write(arguments.pidfile);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,8 +17,11 @@ struct ServeArguments {
     // Short form: one disk.
     DiskArgument disk;
     std::string socket_path;
+    bool ublk = false;
+    std::optional<std::uint64_t> ublk_device;
+    bool ublk_must_recover = false;  ///< set by `zbdkit ublk recover`
     std::uint64_t queue_count = 1;
-    std::uint64_t queue_size = 128;
+    std::uint64_t queue_size = 0;  ///< 0: what is usual for the type of export
     std::uint64_t max_segments = 0;
     std::uint64_t poll_max_us = kDefaultPollUs;
     bool read_only = false;

@@ -67,7 +67,7 @@ std::string version_text() {
         const std::vector<std::string_view> names = names_of(kind);
         if (!names.empty()) line(kind_name(kind), fmt::format("{}", fmt::join(names, ", ")));
     }
-    line("exports", std::string(kExportType));
+    line("exports", fmt::format("{}", fmt::join(kExportTypes, ", ")));
     line("trace points", ZBDKIT_HAS_USDT ? "log, USDT probes" : "log (no USDT: no <sys/sdt.h>)");
     line("not built in", fmt::format("{}, {}", fmt::join(missing_drivers(), ", "),
                                      fmt::join(kAbsentExportTypes, ", ")));

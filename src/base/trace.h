@@ -52,7 +52,12 @@
     POINT(ring_kick, "a guest's kick was seen", {"socket", "text"}, {"ring", "index"})           \
     POINT(ring_notify, "a guest is notified of results", {"socket", "text"}, {"ring", "index"})  \
     POINT(ring_chain_refused, "a chain of descriptors is unusable", {"socket", "text"},          \
-          {"ring", "index"}, {"id", "number"}, {"reason", "text"})
+          {"ring", "index"}, {"id", "number"}, {"reason", "text"})                               \
+    POINT(ublk_request, "the kernel gave a request to a ublk disk", {"disk", "text"},            \
+          {"queue", "index"}, {"tag", "index"}, {"operation", "number"}, {"sector", "number"},   \
+          {"sectors", "count"})                                                                  \
+    POINT(ublk_answer, "a request of a ublk disk is answered", {"disk", "text"},                 \
+          {"queue", "index"}, {"tag", "index"}, {"errno", "number"})
 
 /// Tells whoever listens to trace point `point`; the other arguments are those of the table, in
 /// their order. They are evaluated only if somebody listens, and then maybe twice.
