@@ -31,7 +31,7 @@ import typing
 HERE = pathlib.Path(__file__).resolve().parent
 
 # The layout of the cache that this file understands: LAYOUT in dev/guest-cache.
-CACHE_LAYOUT = "1"
+CACHE_LAYOUT = "2"
 
 KERNELS = ("6.12", "7.2")
 
