@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "base/unique_fd.h"
+#include "export/ublk/populate.h"
 
 namespace zbdkit::ublk {
 namespace {

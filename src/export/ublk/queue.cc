@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "base/trace.h"
 #include "base/units.h"
+#include "export/ublk/populate.h"
 #include "io/file_io.h"
 
 namespace zbdkit::ublk {
@@ -53,17 +54,20 @@ Outcome<std::unique_ptr<Queue>> Queue::make(QueueContext context, std::uint16_t 
                                    std::strerror(errno)));
     }
     queue->descriptors_ = std::span(static_cast<const IoDescriptor*>(descriptors), depth);
-    // Present from the start: when the kernel writes to the disk to get memory, the way there must
-    // not need any.
     const std::uint64_t length = depth * max_io_bytes;
-    void* buffers = ::mmap(nullptr, length, PROT_READ | PROT_WRITE,
-                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    void* buffers =
+        ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (buffers == MAP_FAILED) {
         return failure(fmt::format("cannot have {} for the data of ublk queue {}: {}",
                                    format_size(length), index, std::strerror(errno)));
     }
-    ::madvise(buffers, length, MADV_DONTDUMP);
     queue->buffers_ = MutableBytes(byte_pointer(buffers), length);
+    ::madvise(buffers, length, MADV_DONTDUMP);
+    // Present from the start: when the kernel writes to the disk to get memory, the way there must
+    // not need any.
+    if (Outcome<void> present = populate(queue->buffers_); !present) {
+        return std::unexpected(std::move(present.error()));
+    }
     return queue;
 }
 

@@ -11,8 +11,11 @@
 #include <string>
 #include <utility>
 
-#include "base/assert.h"
 #include "base/text.h"
+
+#ifndef MADV_DONTNEED_LOCKED
+#define MADV_DONTNEED_LOCKED 24  // Linux 5.18
+#endif
 
 namespace zbdkit {
 namespace {
@@ -103,8 +106,15 @@ class MemoryNode final : public BlockNode {
         const std::byte* const behind = pages.data() + pages.size();
         std::ranges::fill(bytes.subspan(static_cast<std::size_t>(behind - bytes.data())),
                           std::byte{0});
-        const int given_back = ::madvise(pages.data(), pages.size(), MADV_DONTNEED);
-        ZBDKIT_ASSERT(given_back == 0);
+        if (!give_back(pages)) std::ranges::fill(pages, std::byte{0});
+    }
+
+    /// Gives pages back to the host; they read as zeroes then. Memory that is locked, as that of a
+    /// server of local disks is, has an advice of its own.
+    /// @return false if the kernel has no such thing: nothing has changed
+    [[nodiscard]] static bool give_back(MutableBytes pages) {
+        return ::madvise(pages.data(), pages.size(), MADV_DONTNEED) == 0 ||
+               ::madvise(pages.data(), pages.size(), MADV_DONTNEED_LOCKED) == 0;
     }
 
     /// The host may take whole pages back when it needs memory. Until then they stay, so that
@@ -113,9 +123,8 @@ class MemoryNode final : public BlockNode {
         const MutableBytes pages = pages_in(bytes);
         if (own_.bytes().empty()) {
             zero(bytes);
-        } else if (!pages.empty()) {
-            const int marked = ::madvise(pages.data(), pages.size(), MADV_FREE);
-            ZBDKIT_ASSERT(marked == 0);
+        } else if (!pages.empty() && ::madvise(pages.data(), pages.size(), MADV_FREE) != 0) {
+            zero(pages);  // locked pages cannot be marked so
         }
     }
 
