@@ -68,9 +68,10 @@ void print_table(const std::vector<Listed>& devices) {
     fmt::print(kRow, "DISK", "STATE", "PROCESS", "QUEUES", "DEPTH", "SIZE", "ZONES", "IMAGE");
     for (const Listed& device : devices) {
         const std::uint64_t zone_size = device.params.basic.chunk_sectors * kSectorSize;
+        const bool is_served = device.info.server_pid > 0;
         fmt::print(kRow, ublk::disk_path(device.info.device), state_name(device.info),
-                   device.info.server_pid, device.info.queue_count, device.info.queue_depth,
-                   format_size(size_of(device)),
+                   is_served ? std::to_string(device.info.server_pid) : "-",
+                   device.info.queue_count, device.info.queue_depth, format_size(size_of(device)),
                    is_zoned(device) ? "of " + format_size(zone_size) : "none",
                    device.image.empty() ? "(not of zbdkit)" : device.image);
     }
@@ -112,10 +113,10 @@ Outcome<void> stop_device(const UblkStopArguments& arguments) {
     }
     if (Outcome<void> stopped = (*control)->stop(device); !stopped) return stopped;
     claim = UniqueFd();
+    // There is nothing to recover now. Before the number is free, and the file another's.
+    ublk::remove_inflight(device);
     const Outcome<bool> is_free = (*control)->remove(device);
     if (!is_free) return std::unexpected(is_free.error());
-    // Its server removes it, if there is one that lives; there is nothing to recover now.
-    ublk::remove_inflight(device);
     if (!*is_free) {
         fmt::print("stopped; somebody has {} open, and its number is free when they close it\n",
                    ublk::disk_path(device));

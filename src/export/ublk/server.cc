@@ -313,8 +313,9 @@ Task<Outcome<void>> UblkServer::take_away() {
         co_await tags_.join();
     }
     queues_.clear();
-    character_device_.close();
+    // In this order: once the device is closed its number may be free, and the file another's.
     if (inflight_) inflight_->remove();
+    character_device_.close();
     const auto remove_it = [this]() -> Outcome<void> {
         const Outcome<bool> is_free = control_->remove(info_.device);
         if (!is_free) return std::unexpected(is_free.error());
