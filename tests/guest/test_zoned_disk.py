@@ -198,15 +198,15 @@ def test_every_state_that_a_guest_can_make(disk):
     sectors = ZONE_SIZE // 512
     disk.sh(
         "set -e\n"
-        f"dd if=/dev/zero of=/dev/vda bs=4k count=3 seek={5 * ZONE_SIZE // BLOCK} oflag=direct\n"
-        f"blkzone open -o {6 * sectors} -c 1 /dev/vda\n"
-        f"blkzone open -o {7 * sectors} -c 1 /dev/vda\n"
-        f"dd if=/dev/zero of=/dev/vda bs=4k count=2 seek={7 * ZONE_SIZE // BLOCK} oflag=direct\n"
-        f"blkzone close -o {7 * sectors} -c 1 /dev/vda\n"
-        f"blkzone finish -o {8 * sectors} -c 1 /dev/vda\n"
-        f"dd if=/dev/zero of=/dev/vda bs=1M count={CAPACITY // MIB} seek={9 * ZONE_SIZE // MIB} oflag=direct\n"
-        f"blkzone open -o {10 * sectors} -c 1 /dev/vda\n"
-        f"blkzone close -o {10 * sectors} -c 1 /dev/vda\n"
+        f"dd if=/dev/zero of={disk.device} bs=4k count=3 seek={5 * ZONE_SIZE // BLOCK} oflag=direct\n"
+        f"blkzone open -o {6 * sectors} -c 1 {disk.device}\n"
+        f"blkzone open -o {7 * sectors} -c 1 {disk.device}\n"
+        f"dd if=/dev/zero of={disk.device} bs=4k count=2 seek={7 * ZONE_SIZE // BLOCK} oflag=direct\n"
+        f"blkzone close -o {7 * sectors} -c 1 {disk.device}\n"
+        f"blkzone finish -o {8 * sectors} -c 1 {disk.device}\n"
+        f"dd if=/dev/zero of={disk.device} bs=1M count={CAPACITY // MIB} seek={9 * ZONE_SIZE // MIB} oflag=direct\n"
+        f"blkzone open -o {10 * sectors} -c 1 {disk.device}\n"
+        f"blkzone close -o {10 * sectors} -c 1 {disk.device}\n"
     )
     zones = disk.zones()
     assert [state for state, _ in zones[:11]] == ["nw"] * 4 + ["em", "oi", "oe", "cl", "fu", "fu", "em"]
@@ -308,7 +308,7 @@ def test_reset_and_reuse(disk):
 
 def test_reset_of_everything(disk):
     disk.do(["write", 0, 0, BLOCK, 9], ["write", 4, 0, BLOCK, 1], ["open", 5], ["finish", 6], ["write", 31, 0, CAPACITY, 1])
-    disk.sh("blkzone reset /dev/vda")
+    disk.sh(f"blkzone reset {disk.device}")
     assert [state for state, _ in disk.zones()] == ["nw"] * CONVENTIONAL + ["em"] * (ZONES - CONVENTIONAL)
     assert disk.do(["read", 0, 0, BLOCK], ["read", 4, 0, BLOCK], ["read", 31, 0, MIB]) == [9, "zeroes", "zeroes"]
 

@@ -122,8 +122,9 @@ Outcome<Params> make_params(const NodeInfo& info, const DiskOptions& options) {
         }
     }
     // There is no parameter for the granularity of writes: it is the logical block.
-    const std::uint64_t block_size =
-        std::max<std::uint64_t>(info.block_size, is_zoned ? info.zones.write_granularity : 0);
+    // A file takes single bytes, Linux nothing below a sector.
+    const std::uint64_t block_size = std::max<std::uint64_t>(
+        {info.block_size, kSectorSize, is_zoned ? info.zones.write_granularity : 0});
     if (block_size > kLargestBlock) {
         return refuse(fmt::format("blocks of {}: Linux takes {} at most", format_size(block_size),
                                   format_size(kLargestBlock)));

@@ -45,6 +45,11 @@ class FileNode final : public BlockNode {
 
     [[nodiscard]] std::string describe() const override { return filename_; }
     [[nodiscard]] Result<NodeMapping> map(ByteRange range) override;
+    [[nodiscard]] Task<Outcome<void>> close() override {
+        // Others may have the image now. The node may last longer, if its daemon has other disks.
+        lock_ = ImageLock();
+        co_return Outcome<void>{};
+    }
 
   protected:
     Task<Result<void>> do_submit(Request& request) override {

@@ -166,6 +166,13 @@ TEST_F(File, second_writer_is_refused_and_told_who_has_it) {
     EXPECT_TRUE(try_open("").has_value());
 }
 
+TEST_F(File, closed_node_leaves_the_image_to_others) {
+    ASSERT_EQ(open(), "");
+    ASSERT_FALSE(try_open("").has_value());
+    ASSERT_TRUE(reactor_.run_to_end(node_->close()).has_value());
+    EXPECT_TRUE(try_open("").has_value());
+}
+
 TEST_F(File, lock_goes_with_the_node_while_the_kernel_still_uses_the_file) {
     ASSERT_EQ(open(), "");
     // A mapping keeps the file open, as requests do that io_uring has not put away yet.
