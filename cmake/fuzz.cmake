@@ -7,7 +7,7 @@
 # parser's.
 function(zbdkit_fuzz_runs name output)
   set(${output} 100000 PARENT_SCOPE)
-  if(name MATCHES "^(blk_device|filter_options|io_words|node_options)_fuzz$")
+  if(name MATCHES "^(blk_device|filter_options|inflight|io_words|node_options)_fuzz$")
     set(${output} 20000 PARENT_SCOPE)
   elseif(name MATCHES "^(blk_ring|image_check|session)_fuzz$")
     set(${output} 1000 PARENT_SCOPE)

@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/ublk.h"
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
+#include <chrono>
 #include <limits>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -94,6 +98,17 @@ void print_json(const std::vector<Listed>& devices) {
     fmt::print("{}\n", list.dump(2));
 }
 
+/// Waits a while for the daemon to be done with its image, which it has locked until then.
+void wait_until_closed(const std::string& image) {
+    constexpr auto kStep = std::chrono::milliseconds(20);
+    constexpr int kSteps = 1500;
+    const UniqueFd fd(::open(image.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd) return;
+    for (int i = 0; i < kSteps && ::flock(fd.get(), LOCK_SH | LOCK_NB) != 0; ++i) {
+        std::this_thread::sleep_for(kStep);
+    }
+}
+
 Outcome<void> stop_device(const UblkStopArguments& arguments) {
     const auto device = static_cast<std::uint32_t>(arguments.device);
     if (arguments.device > std::numeric_limits<std::uint32_t>::max() - 1) {
@@ -113,6 +128,7 @@ Outcome<void> stop_device(const UblkStopArguments& arguments) {
     }
     if (Outcome<void> stopped = (*control)->stop(device); !stopped) return stopped;
     claim = UniqueFd();
+    const std::string image = ublk::inflight_image(ublk::inflight_path(device));
     // There is nothing to recover now. Before the number is free, and the file another's.
     ublk::remove_inflight(device);
     const Outcome<bool> is_free = (*control)->remove(device);
@@ -121,6 +137,7 @@ Outcome<void> stop_device(const UblkStopArguments& arguments) {
         fmt::print("stopped; somebody has {} open, and its number is free when they close it\n",
                    ublk::disk_path(device));
     }
+    if (!image.empty()) wait_until_closed(image);
     return {};
 }
 

@@ -52,6 +52,24 @@ TEST(ErrnoOfError, errno_of_the_host_call_comes_first) {
     EXPECT_EQ(errno_of({Errc::io, ENODEV, "read failed"}), ENODEV);
 }
 
+TEST(IsStorageFailure, storage_is_to_blame_for_what_it_lost_or_lacks) {
+    EXPECT_TRUE(is_storage_failure(Errc::io));
+    EXPECT_TRUE(is_storage_failure(Errc::no_space));
+    EXPECT_TRUE(is_storage_failure(Errc::corrupt));
+}
+
+TEST(IsStorageFailure, whoever_asked_is_to_blame_for_the_rest) {
+    EXPECT_FALSE(is_storage_failure(Errc::read_only));
+    EXPECT_FALSE(is_storage_failure(Errc::out_of_range));
+    EXPECT_FALSE(is_storage_failure(Errc::misaligned));
+    EXPECT_FALSE(is_storage_failure(Errc::not_supported));
+    EXPECT_FALSE(is_storage_failure(Errc::zone_invalid));
+    EXPECT_FALSE(is_storage_failure(Errc::zone_unaligned_wp));
+    EXPECT_FALSE(is_storage_failure(Errc::zone_open_limit));
+    EXPECT_FALSE(is_storage_failure(Errc::zone_active_limit));
+    EXPECT_FALSE(is_storage_failure(Errc::shutting_down));
+}
+
 struct NameCase {
     Errc code;
     const char* name;

@@ -42,6 +42,19 @@ TEST(LogLimiter, without_burst_the_first_message_passes) {
     EXPECT_FALSE(limiter.allow(0));
 }
 
+TEST(LogLimiter, next_message_says_how_many_were_held_back) {
+    LogLimiter limiter(1, kInterval);
+    EXPECT_TRUE(limiter.allow(1));
+    EXPECT_EQ(limiter.and_more(), "");
+    EXPECT_FALSE(limiter.allow(2));
+    EXPECT_FALSE(limiter.allow(3));
+    EXPECT_FALSE(limiter.allow(4));
+    EXPECT_TRUE(limiter.allow(1001));
+    EXPECT_EQ(limiter.and_more(), " (and 3 more)");
+    EXPECT_EQ(limiter.and_more(), "");
+    EXPECT_EQ(limiter.take_suppressed(), 0U);
+}
+
 TEST(InitLog, messages_of_the_level_go_to_stderr) {
     testing::internal::CaptureStderr();
     init_log(spdlog::level::warn);

@@ -28,6 +28,17 @@ TEST(OpFifo, emptied_list_takes_operations_again) {
     EXPECT_EQ(&fifo.pop(), &op);
 }
 
+TEST(OpFifo, front_is_the_oldest_and_stays) {
+    std::array<IoOp, 2> ops;
+    OpFifo fifo;
+    fifo.push(ops[0]);
+    fifo.push(ops[1]);
+    EXPECT_EQ(&fifo.front(), &ops[0]);
+    EXPECT_EQ(&fifo.pop(), &ops[0]);
+    EXPECT_EQ(&fifo.front(), &ops[1]);
+    EXPECT_FALSE(fifo.empty());
+}
+
 TEST(OpFifo, middle_operation_is_removed) {
     std::array<IoOp, 3> ops;
     OpFifo fifo;

@@ -300,6 +300,7 @@ bool UringEngine::make_room(IoOp& op) {
     if (op.kind != IoKind::command) return true;
     const CommandOp& command = static_cast<CommandOp&>(op);
     if (command.clears == nullptr) return true;
+    ZBDKIT_ASSERT(ring_.get()->sq.ring_entries >= 2);  // or it would wait for room for ever
     if (::io_uring_sq_space_left(ring_.get()) < 2) {
         const int code = ::io_uring_submit(ring_.get());
         ZBDKIT_ASSERT(code >= 0 || is_transient(code));

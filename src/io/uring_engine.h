@@ -14,7 +14,7 @@ namespace zbdkit {
 
 /// Makes an engine over a new io_uring.
 /// @param queue_depth  operations handed to the kernel in one system call, 1 to 4096; eight
-///                     times as many can be in flight
+///                     times as many can be in flight. 2 at least for commands that clear a word
 /// Errors: the host has no io_uring, forbids it, or lacks memory; the message says which.
 /// Thread: any.
 [[nodiscard]] Outcome<std::unique_ptr<IoEngine>> make_uring_engine(unsigned queue_depth = 256);

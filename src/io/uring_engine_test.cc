@@ -22,6 +22,7 @@
 
 #include "base/iovec.h"
 #include "tests/support/io/temp_file.h"
+#include "tests/support/io/unread_socket.h"
 #include "tests/support/io/uring_reactor.h"
 
 namespace zbdkit {
@@ -29,6 +30,7 @@ namespace {
 
 using test::content_of;
 using test::temp_file;
+using test::UnreadSocket;
 using test::uring_engine;
 
 constexpr std::uint64_t kMillisecond = 1'000'000;
@@ -362,6 +364,145 @@ TEST(UringEngine, cancel_of_a_poll_that_became_ready_completes_once) {
     }
 }
 
+// --- commands to a driver ------------------------------------------------------------------------
+
+/// A command that counts how often it completed, and keeps what its word said then.
+struct CountedCommand : CommandOp {
+    int completions = 0;
+    std::uint64_t word = 7;
+    std::uint64_t word_at_completion = 7;
+
+    CountedCommand(int to, std::uint32_t which) {
+        kind = IoKind::command;
+        fd = to;
+        code = which;
+        complete = [](IoOp& op) {
+            auto& self = static_cast<CountedCommand&>(op);
+            ++self.completions;
+            self.word_at_completion = self.word;
+        };
+    }
+    void clear_word(const UniqueFd& from) {
+        clears = &word;
+        zeroes = from.get();
+    }
+};
+std::int32_t result_of(IoEngine& engine, CountedCommand& op) {
+    engine.submit(op);
+    while (op.completions == 0) engine.poll(IoEngine::kForever);
+    return op.result;
+}
+UniqueFd open_zeroes() { return UniqueFd(::open("/dev/zero", O_RDONLY | O_CLOEXEC)); }
+
+class UringEngineCommand : public testing::Test {
+  protected:
+    void SetUp() override {
+        if (!socket.takes_commands()) GTEST_SKIP() << "the kernel's sockets take no commands";
+    }
+    CountedCommand unread() const { return {socket.fd(), UnreadSocket::kUnreadCommand}; }
+
+    const UnreadSocket socket{"hello"};
+    const UniqueFd zeroes = open_zeroes();
+};
+
+TEST_F(UringEngineCommand, goes_to_the_driver_which_answers) {
+    const auto engine = uring_engine();
+    CountedCommand op = unread();
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(op.completions, 1);
+    EXPECT_EQ(op.word, 7U);
+}
+
+TEST_F(UringEngineCommand, that_the_driver_does_not_know_fails_with_its_errno) {
+    const auto engine = uring_engine();
+    CountedCommand op(socket.fd(), 0xffff);
+    EXPECT_EQ(result_of(*engine, op), -EOPNOTSUPP);
+}
+
+TEST_F(UringEngineCommand, to_a_file_without_commands_fails) {
+    const auto engine = uring_engine();
+    const UniqueFd file = temp_file("x");
+    CountedCommand op(file.get(), 0);
+    EXPECT_EQ(result_of(*engine, op), -EOPNOTSUPP);
+}
+
+TEST_F(UringEngineCommand, finds_its_word_cleared_when_it_completes) {
+    const auto engine = uring_engine();
+    CountedCommand op = unread();
+    op.clear_word(zeroes);
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(op.word_at_completion, 0U);
+}
+
+TEST_F(UringEngineCommand, that_fails_has_its_word_cleared_too) {
+    const auto engine = uring_engine();
+    CountedCommand op(socket.fd(), 0xffff);
+    op.clear_word(zeroes);
+    EXPECT_EQ(result_of(*engine, op), -EOPNOTSUPP);
+    EXPECT_EQ(op.word_at_completion, 0U);
+}
+
+TEST_F(UringEngineCommand, leaves_its_word_alone_until_it_is_handed_over) {
+    const auto engine = uring_engine();
+    CountedCommand op = unread();
+    op.clear_word(zeroes);
+    engine->submit(op);
+    EXPECT_EQ(op.word, 7U);
+    while (op.completions == 0) engine->poll(IoEngine::kForever);
+    EXPECT_EQ(op.word, 0U);
+}
+
+/// A word and its command are two entries; of three that are wanted in the first round the wake-up
+/// has one.
+TEST_F(UringEngineCommand, finds_room_for_its_word_in_the_smallest_queue) {
+    const auto engine = uring_engine(2);
+    CountedCommand op = unread();
+    op.clear_word(zeroes);
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(op.word_at_completion, 0U);
+}
+
+TEST_F(UringEngineCommand, behind_an_odd_number_of_entries_takes_its_word_along) {
+    const auto engine = uring_engine(4);
+    const UniqueFd event = make_eventfd(1);
+    std::vector<CountedOp> polls(2, poll_op(event.get(), POLLIN));
+    CountedCommand op = unread();
+    op.clear_word(zeroes);
+    for (CountedOp& poll : polls) engine->submit(poll);
+    EXPECT_EQ(result_of(*engine, op), 5);
+    EXPECT_EQ(op.word_at_completion, 0U);
+    for (CountedOp& poll : polls) finish(*engine, poll);
+}
+
+TEST_F(UringEngineCommand, many_all_complete_once_with_their_words_cleared) {
+    const auto engine = uring_engine(4);
+    std::vector<CountedCommand> ops(500, unread());
+    for (CountedCommand& op : ops) op.clear_word(zeroes);
+    for (CountedCommand& op : ops) engine->submit(op);
+    for (CountedCommand& op : ops) {
+        while (op.completions == 0) engine->poll(IoEngine::kForever);
+    }
+    const auto is_right = [](const CountedCommand& op) {
+        return op.completions == 1 && op.result == 5 && op.word_at_completion == 0;
+    };
+    EXPECT_TRUE(std::ranges::all_of(ops, is_right));
+}
+
+TEST(IoEngineCommands, places_are_bounded_and_come_back) {
+    const auto engine = uring_engine(2);
+    EXPECT_TRUE(engine->reserve_commands(0));
+    EXPECT_FALSE(engine->reserve_commands(1025));
+    EXPECT_TRUE(engine->reserve_commands(1000));
+    EXPECT_FALSE(engine->reserve_commands(25));
+    EXPECT_TRUE(engine->reserve_commands(24));
+    EXPECT_FALSE(engine->reserve_commands(1));
+    engine->release_commands(1000);
+    EXPECT_FALSE(engine->reserve_commands(1001));
+    EXPECT_TRUE(engine->reserve_commands(1000));
+}
+
+// --- waiting -------------------------------------------------------------------------------------
+
 TEST(UringEngine, wait_ends_at_its_deadline) {
     const auto engine = uring_engine();
     const std::uint64_t start = engine->now_ns();
@@ -481,6 +622,28 @@ TEST(UringEngineDeathTest, too_many_segments_abort) {
     const std::vector<iovec> segments(kMaxSegments + 1, segment(buffer));
     CountedOp op = transfer_op(IoKind::write, 0, 0, segments);
     EXPECT_DEATH(engine->submit(op), "kMaxSegments");
+}
+
+TEST(UringEngineDeathTest, word_to_clear_without_zeroes_aborts) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const auto engine = uring_engine();
+    CountedCommand op(0, 0);
+    op.clears = &op.word;
+    EXPECT_DEATH(engine->submit(op), "zeroes");
+}
+
+TEST(UringEngineDeathTest, word_to_clear_in_a_queue_of_one_entry_aborts) {
+    GTEST_FLAG_SET(death_test_style, "threadsafe");
+    const UniqueFd zeroes = open_zeroes();
+    CountedCommand op(0, 0);
+    op.clear_word(zeroes);
+    EXPECT_DEATH(
+        {
+            const auto engine = uring_engine(1);
+            engine->submit(op);
+            engine->poll(0);
+        },
+        "ring_entries");
 }
 
 TEST(UringEngineDeathTest, destroyed_with_an_operation_in_flight_aborts) {

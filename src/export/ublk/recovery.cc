@@ -27,7 +27,7 @@ Task<Result<void>> Recovery::judge() {
         if (left[i].word == word_of(IoOperation::write)) {
             earlier_[i] = co_await ok(judge_write(left[i].slot));
         } else if (left[i].word == word_of(IoOperation::zone_append)) {
-            earlier_[i] = co_await ok(judge_slot(backend_, left[i].slot));
+            earlier_[i] = co_await ok(judge_append(left[i].slot));
         }
     }
     co_return Result<void>();
@@ -38,6 +38,15 @@ Task<Result<void>> Recovery::judge() {
 Task<Result<EarlierWrite>> Recovery::judge_write(WriteSlot& slot) {
     WriteSlot endless{.place = slot.place, .length = std::numeric_limits<std::uint64_t>::max()};
     co_return co_await judge_slot(backend_, endless);
+}
+
+/// What was written in part is not gone on with: other appends may come to stand behind it. Its
+/// place is forgotten now, or a later server would take their data for the rest.
+Task<Result<EarlierWrite>> Recovery::judge_append(WriteSlot& slot) {
+    const EarlierWrite earlier = co_await ok(judge_slot(backend_, slot));
+    if (earlier.landed == EarlierWrite::kAll) co_return earlier;
+    WriteRecord(slot).withdrawn();
+    co_return EarlierWrite();
 }
 
 bool Recovery::fits(const Note& note, const IoRequest& request) const {
@@ -82,11 +91,17 @@ Task<Result<RequestHistory>> Recovery::recognise(const IoRequest& request, TagId
     }
     for (const std::size_t i : found) {
         if (earlier_[i].landed != EarlierWrite::kAll) continue;
-        const bool is_there = co_await ok(is_on_disk(earlier_[i], data));
+        const Result<bool> is_there = co_await is_on_disk(earlier_[i], data);
         // While the comparison waited, another request may have claimed it.
-        if (is_there && fits(inflight_.left()[i], request)) co_return claim(i, id, earlier_[i]);
+        if (!fits(inflight_.left()[i], request)) continue;
+        if (!is_there || *is_there) {
+            // What cannot be read goes with the request that fails for it: a note that no request
+            // comes back for would be taken for that of a later one.
+            const RequestHistory history = claim(i, id, earlier_[i]);
+            if (!is_there) co_return std::unexpected(is_there.error());
+            co_return history;
+        }
     }
-    // What was written in part is not gone on with: other appends may stand behind it by now.
     for (const std::size_t i : found) {
         const bool is_unwritten = earlier_[i].landed != EarlierWrite::kAll;
         if (is_unwritten && fits(inflight_.left()[i], request)) {

@@ -48,6 +48,7 @@ class Recovery {
     [[nodiscard]] bool fits(const Note& note, const IoRequest& request) const;
     [[nodiscard]] std::vector<std::size_t> candidates(const IoRequest& request, TagId id) const;
     [[nodiscard]] Task<Result<EarlierWrite>> judge_write(WriteSlot& slot);
+    [[nodiscard]] Task<Result<EarlierWrite>> judge_append(WriteSlot& slot);
     [[nodiscard]] Task<Result<bool>> is_on_disk(const EarlierWrite& earlier, ConstBytes data);
     [[nodiscard]] RequestHistory claim(std::size_t index, TagId id, EarlierWrite earlier);
 
