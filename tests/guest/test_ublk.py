@@ -449,8 +449,7 @@ def test_file_systems_move_to_another_kernel(boot, tmp_path):
 # --- load ------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["write", "randwrite"])
-@pytest.mark.parametrize("queues", [1, 2])
+@pytest.mark.parametrize("queues, order", [(1, "write"), (2, "randwrite")])
 def test_fio_verifies_after_a_restart(host, queues, order):
     with UblkDisk(host, "fio").create("128M", "zone.size=8M,zone.max_open_zones=8").start("--num-queues", str(queues)) as served:
         # Each job has two zones of its own.
