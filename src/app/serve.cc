@@ -29,8 +29,6 @@
 namespace zbdkit::app {
 namespace {
 
-constexpr std::string_view kCommand = "serve";
-
 constexpr std::array<std::string_view, 6> kLogLevels = {"trace",   "debug", "info",
                                                         "warning", "error", "off"};
 
@@ -232,15 +230,15 @@ Outcome<void> serve(const ServeArguments& arguments, DaemonPlan plan) {
 }  // namespace
 
 int run_serve(const ServeArguments& arguments) {
-    const std::optional<int> ended = apply_trace_options(kCommand, arguments.trace);
+    const std::optional<int> ended = apply_trace_options(arguments.command, arguments.trace);
     if (ended) return *ended;
     const Outcome<spdlog::level::level_enum> level = parse_log_level(arguments.log_level);
-    if (!level) return report_usage(kCommand, level.error());
+    if (!level) return report_usage(arguments.command, level.error());
     Outcome<DaemonPlan> plan = make_plan(arguments);
-    if (!plan) return report_usage(kCommand, plan.error());
+    if (!plan) return report_usage(arguments.command, plan.error());
     init_log(*level);
     const Outcome<void> served = serve(arguments, std::move(*plan));
-    return served ? kOk : report_failure(kCommand, served.error());
+    return served ? kOk : report_failure(arguments.command, served.error());
 }
 
 }  // namespace zbdkit::app

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "app/disk_argument.h"
@@ -14,6 +15,8 @@
 namespace zbdkit::app {
 
 struct ServeArguments {
+    std::string_view command = "serve";  ///< for messages: what the user called
+
     // Short form: one disk.
     DiskArgument disk;
     std::string socket_path;

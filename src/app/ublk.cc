@@ -161,6 +161,7 @@ int run_ublk_stop(const UblkStopArguments& arguments) {
 
 int run_ublk_recover(const UblkRecoverArguments& arguments) {
     ServeArguments serve = arguments.serve;
+    serve.command = "ublk recover";
     serve.ublk_device = arguments.device;
     serve.ublk_must_recover = true;
     return run_serve(serve);

@@ -97,7 +97,11 @@ Task<Result<void>> Device::perform(Request& request, const IoRequest& asked, Tag
         const iovec& segment = request.segments.front();
         data = MutableBytes(byte_pointer(segment.iov_base), segment.iov_len);
     }
-    if (is_write) co_await ok(port_.fetch(id, data));
+    if (is_write) {
+        const Result<void> fetched = port_.fetch(id, data);
+        if (!fetched && is_noted(asked) && is_recovering()) recovery_->give_up(asked, id);
+        if (!fetched) co_return fetched;
+    }
     RequestHistory history;
     if (is_noted(asked)) {
         if (is_recovering()) history = co_await ok(recognise(asked, id, data));

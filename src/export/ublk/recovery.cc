@@ -82,6 +82,11 @@ RequestHistory Recovery::claim(std::size_t index, TagId id, EarlierWrite earlier
     return {.record = WriteRecord(inflight_.note(id).slot), .earlier = earlier, .is_again = true};
 }
 
+void Recovery::give_up(const IoRequest& request, TagId id) {
+    const std::vector<std::size_t> found = candidates(request, id);
+    if (!found.empty()) static_cast<void>(claim(found.front(), id, EarlierWrite()));
+}
+
 Task<Result<RequestHistory>> Recovery::recognise(const IoRequest& request, TagId id,
                                                  ConstBytes data) {
     const std::vector<std::size_t> found = candidates(request, id);

@@ -44,6 +44,10 @@ class Recovery {
     [[nodiscard]] Task<Result<RequestHistory>> recognise(const IoRequest& request, TagId id,
                                                          ConstBytes data);
 
+    /// The request failed before its data was known: if it may be one that came back, a note goes
+    /// with it. A note that nobody comes back for would be taken for that of a later request.
+    void give_up(const IoRequest& request, TagId id);
+
   private:
     [[nodiscard]] bool fits(const Note& note, const IoRequest& request) const;
     [[nodiscard]] std::vector<std::size_t> candidates(const IoRequest& request, TagId id) const;

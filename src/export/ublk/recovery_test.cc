@@ -322,6 +322,24 @@ TEST_F(UblkRecovery, new_append_of_another_length_or_zone_is_not_compared) {
     EXPECT_EQ(left_count(), 1U);
 }
 
+TEST_F(UblkRecovery, write_whose_data_cannot_be_fetched_fails_and_leaves_no_note) {
+    die(landed(kWrite, kWritten));
+    port_.fails = true;
+
+    EXPECT_EQ(ask(kWrite, kWritten, kTag, 0xa1).result, -EIO);
+
+    EXPECT_EQ(left_count(), 0U);
+}
+
+TEST_F(UblkRecovery, append_whose_data_cannot_be_fetched_fails_and_leaves_no_note) {
+    die(landed(kAppend, kAppended));
+    port_.fails = true;
+
+    EXPECT_EQ(ask(kAppend, kAppended, kSecond, 0xa1).result, -EIO);
+
+    EXPECT_EQ(left_count(), 0U);
+}
+
 TEST_F(UblkRecovery, append_whose_data_cannot_be_compared_fails_and_leaves_no_note) {
     die(landed(kAppend, kAppended));
     root_->error = Error{Errc::io, 0, "bad sector"};
