@@ -51,6 +51,9 @@ struct NodeInfo {
     std::uint32_t physical_block_size = 512;  ///< bytes; a multiple of block_size
     std::uint32_t memory_alignment = 1;  ///< bytes; what segments' addresses should be aligned to
     bool read_only = false;
+    /// Whether the data of writes and appends need not be in this process: no node from here down
+    /// looks at it, and the leaf hands it to the engine (io/lent_buffers.h).
+    bool takes_lent_data = false;
     OpSet ops{};  ///< what do_submit() takes
     /// The node's bytes, if they lie in this process's memory for as long as the node lives, in
     /// the node's order: to be brought into the processor's cache ahead of a request. Else empty.

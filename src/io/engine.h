@@ -10,7 +10,9 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/error.h"
 #include "base/units.h"
+#include "io/lent_buffers.h"
 
 namespace zbdkit {
 
@@ -60,6 +62,7 @@ inline constexpr unsigned kMaxSegments = 1024;  // IOV_MAX
 struct CommandOp : IoOp {
     std::uint32_t code = 0;                ///< as an ioctl encodes it
     std::array<std::byte, 16> argument{};  ///< what the driver defines
+    std::uint64_t address = 0;             ///< goes along; what it is the driver defines
     /// If not null: this word, 8 bytes aligned, is 0 from the moment on at which the driver has the
     /// command. The kernel clears it on its way to the command, so that this process cannot die
     /// between the two: whoever sees it later knows whether the command was given.
@@ -111,6 +114,17 @@ class IoEngine {
         return true;
     }
     void release_commands(unsigned count) { reserved_commands_ -= count; }
+
+    /// Takes places for buffers that drivers lend with their requests. Writes of one segment may
+    /// have their data there: the kernel takes it from its buffer. Thread: the engine's.
+    /// @param each  bytes
+    /// Errors: not_supported by this engine or this kernel; no places left.
+    [[nodiscard]] virtual Result<LentRange> take_lent(std::uint16_t /*count*/,
+                                                      std::uint64_t /*each*/) {
+        return fail(Errc::not_supported, "the engine has no lent buffers");
+    }
+    /// Gives back what take_lent() returned. No operation may be in flight there.
+    virtual void give_back_lent(const LentRange& /*range*/) {}
 
   private:
     unsigned reserved_commands_ = 0;

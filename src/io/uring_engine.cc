@@ -106,17 +106,10 @@ void prepare_read(io_uring_sqe* sqe, const IoOp& op) {
     }
 }
 
-void prepare_write(io_uring_sqe* sqe, const IoOp& op) {
-    if (op.segment_count == 1) {
-        ::io_uring_prep_write(sqe, op.fd, op.segments->iov_base, first_length(op), op.range.offset);
-    } else {
-        ::io_uring_prep_writev(sqe, op.fd, op.segments, op.segment_count, op.range.offset);
-    }
-}
-
 void prepare_command(io_uring_sqe* sqe, const CommandOp& op) {
     ::io_uring_prep_rw(IORING_OP_URING_CMD, sqe, op.fd, nullptr, 0, 0);
     sqe->cmd_op = op.code;
+    sqe->addr = op.address;
     std::memcpy(sqe->cmd, op.argument.data(), op.argument.size());
 }
 
@@ -126,35 +119,6 @@ void prepare_clear(io_uring_sqe* sqe, const CommandOp& op) {
     ::io_uring_prep_read(sqe, op.zeroes, op.clears, sizeof *op.clears, 0);
     ::io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
     ::io_uring_sqe_set_data64(sqe, kClearTag);
-}
-
-void prepare(io_uring_sqe* sqe, IoOp& op) {
-    switch (op.kind) {
-        case IoKind::read: prepare_read(sqe, op); break;
-        case IoKind::write: prepare_write(sqe, op); break;
-        case IoKind::sync_data: ::io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC); break;
-        case IoKind::fallocate:
-            ::io_uring_prep_fallocate(sqe, op.fd, op.fallocate_mode,
-                                      static_cast<off_t>(op.range.offset),
-                                      static_cast<off_t>(op.range.length));
-            break;
-        case IoKind::poll: ::io_uring_prep_poll_add(sqe, op.fd, op.poll_events); break;
-        case IoKind::command: prepare_command(sqe, static_cast<CommandOp&>(op)); break;
-    }
-    ::io_uring_sqe_set_data(sqe, &op);
-}
-
-void check_form(const IoOp& op) {
-    ZBDKIT_ASSERT(op.complete != nullptr);
-    ZBDKIT_ASSERT(op.range.is_sane());
-    if (op.kind == IoKind::read || op.kind == IoKind::write) {
-        ZBDKIT_ASSERT(op.segments != nullptr);
-        ZBDKIT_ASSERT(op.segment_count >= 1 && op.segment_count <= kMaxSegments);
-    }
-    if (op.kind == IoKind::command) {
-        const CommandOp& command = static_cast<const CommandOp&>(op);
-        ZBDKIT_ASSERT(command.clears == nullptr || command.zeroes >= 0);
-    }
 }
 
 class UringEngine final : public IoEngine {
@@ -172,8 +136,13 @@ class UringEngine final : public IoEngine {
     void poll(std::uint64_t deadline_ns) override;
     void wake() override { wake_signal_.raise(); }
     [[nodiscard]] std::uint64_t now_ns() const override;
+    [[nodiscard]] Result<LentRange> take_lent(std::uint16_t count, std::uint64_t each) override;
+    void give_back_lent(const LentRange& range) override { lent_.give_back(range); }
 
   private:
+    void check_form(const IoOp& op) const;
+    void prepare(io_uring_sqe* sqe, IoOp& op);
+    void prepare_write(io_uring_sqe* sqe, const IoOp& op);
     void enable();
     void fill_queue();
     void queue_wake_poll();
@@ -198,6 +167,8 @@ class UringEngine final : public IoEngine {
     OpFifo waiting_;                // not queued yet
     std::vector<IoOp*> to_cancel_;  // in flight, cancellation not queued yet
     OpFifo cancelled_;              // cancelled before they were queued
+    LentBuffers lent_{kMaxCommands};
+    bool has_table_ = false;  // the ring has places for lent buffers
 };
 
 UringEngine::~UringEngine() {
@@ -206,9 +177,65 @@ UringEngine::~UringEngine() {
     ZBDKIT_ASSERT(in_flight_ == (wake_armed_ ? 1U : 0U));
 }
 
+Result<LentRange> UringEngine::take_lent(std::uint16_t count, std::uint64_t each) {
+    if (!has_table_) {
+        const int code = ::io_uring_register_buffers_sparse(ring_.get(), kMaxCommands);
+        if (code != 0) {
+            return std::unexpected(error_from_errno(-code, "the ring takes no lent buffers"));
+        }
+        has_table_ = true;
+    }
+    return lent_.take(count, each);
+}
+
+void UringEngine::prepare_write(io_uring_sqe* sqe, const IoOp& op) {
+    if (const auto place = lent_.find(op.segments->iov_base)) {
+        // The kernel counts from the start of its own buffer.
+        ::io_uring_prep_write_fixed(sqe, op.fd, nullptr, first_length(op), op.range.offset,
+                                    place->index);
+        sqe->addr = place->offset;
+    } else if (op.segment_count == 1) {
+        ::io_uring_prep_write(sqe, op.fd, op.segments->iov_base, first_length(op), op.range.offset);
+    } else {
+        ::io_uring_prep_writev(sqe, op.fd, op.segments, op.segment_count, op.range.offset);
+    }
+}
+
+void UringEngine::prepare(io_uring_sqe* sqe, IoOp& op) {
+    switch (op.kind) {
+        case IoKind::read: prepare_read(sqe, op); break;
+        case IoKind::write: prepare_write(sqe, op); break;
+        case IoKind::sync_data: ::io_uring_prep_fsync(sqe, op.fd, IORING_FSYNC_DATASYNC); break;
+        case IoKind::fallocate:
+            ::io_uring_prep_fallocate(sqe, op.fd, op.fallocate_mode,
+                                      static_cast<off_t>(op.range.offset),
+                                      static_cast<off_t>(op.range.length));
+            break;
+        case IoKind::poll: ::io_uring_prep_poll_add(sqe, op.fd, op.poll_events); break;
+        case IoKind::command: prepare_command(sqe, static_cast<CommandOp&>(op)); break;
+    }
+    ::io_uring_sqe_set_data(sqe, &op);
+}
+
+void UringEngine::check_form(const IoOp& op) const {
+    ZBDKIT_ASSERT(op.complete != nullptr);
+    ZBDKIT_ASSERT(op.range.is_sane());
+    if (op.kind == IoKind::read || op.kind == IoKind::write) {
+        ZBDKIT_ASSERT(op.segments != nullptr);
+        ZBDKIT_ASSERT(op.segment_count >= 1 && op.segment_count <= kMaxSegments);
+        const bool is_lent = lent_.find(op.segments->iov_base).has_value();
+        ZBDKIT_ASSERT(!is_lent || (op.kind == IoKind::write && op.segment_count == 1));
+    }
+    if (op.kind == IoKind::command) {
+        const CommandOp& command = static_cast<const CommandOp&>(op);
+        ZBDKIT_ASSERT(command.clears == nullptr || command.zeroes >= 0);
+    }
+}
+
 bool UringEngine::attempt(IoOp& op) {
     if (op.at_once == nullptr || *op.at_once == AtOnce::never) return false;
     check_form(op);
+    if (lent_.find(op.segments->iov_base)) return false;
     const int flags = *op.at_once == AtOnce::if_ready ? RWF_NOWAIT : 0;
     const auto count = static_cast<int>(op.segment_count);
     const auto offset = static_cast<off_t>(op.range.offset);

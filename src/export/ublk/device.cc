@@ -58,7 +58,7 @@ Task<Result<void>> Device::recover() {
     co_return co_await recovery_->judge();
 }
 
-Task<Answer> Device::handle(IoDescriptor descriptor, TagId id, MutableBytes buffer) {
+Task<Answer> Device::handle(IoDescriptor descriptor, TagId id, TagMemory memory) {
     const auto asked = parse_descriptor(descriptor, rules_);
     if (!asked) co_return refuse(descriptor, asked.error());
     Result<void> done;
@@ -66,19 +66,30 @@ Task<Answer> Device::handle(IoDescriptor descriptor, TagId id, MutableBytes buff
     std::array<iovec, 1> segments{};
     Answer answer;
     if (asked->operation == IoOperation::report_zones) {
-        done = co_await report(*asked, id, buffer);
+        done = co_await report(*asked, id, memory.buffer);
         // Linux 6.12 takes less than its own buffer, whose size it does not tell, for a part of the
         // answer, and asks again for ever; it cuts what is more to that size.
         answer.result = static_cast<std::int32_t>(rules_.max_io_bytes);
     } else {
-        segments = {iovec{buffer.data(), asked->range.length}};
+        const bool lent = is_lent(*asked, memory);
+        std::byte* const data = lent ? memory.lent.data() : memory.buffer.data();
+        segments = {iovec{data, asked->range.length}};
         request = make_request(*asked, segments);
-        done = co_await perform(request, *asked, id);
+        done = co_await perform(request, *asked, id, lent);
         answer.result = static_cast<std::int32_t>(total_length(request.segments));
         if (request.op == Op::append) answer.append_sector = request.append_offset / kSectorSize;
     }
     if (!done) co_return failed(*asked, done.error());
     co_return answer;
+}
+
+/// Whether the request's data goes from the kernel's pages to the storage without a copy of ours.
+/// Not while requests may be some that came back: those are recognised by their data.
+bool Device::is_lent(const IoRequest& request, const TagMemory& memory) const {
+    const bool is_write =
+        request.operation == IoOperation::write || request.operation == IoOperation::zone_append;
+    return is_write && request.has_buffer && !memory.lent.empty() &&
+           backend_.info().takes_lent_data && !is_recovering();
 }
 
 Request Device::make_request(const IoRequest& request, IoSegments data) const {
@@ -90,14 +101,15 @@ Request Device::make_request(const IoRequest& request, IoSegments data) const {
     return down;
 }
 
-Task<Result<void>> Device::perform(Request& request, const IoRequest& asked, TagId id) {
+Task<Result<void>> Device::perform(Request& request, const IoRequest& asked, TagId id,
+                                   bool is_lent) {
     const bool is_write = request.op == Op::write || request.op == Op::append;
     MutableBytes data;
     if (carries_data(request.op)) {
         const iovec& segment = request.segments.front();
         data = MutableBytes(byte_pointer(segment.iov_base), segment.iov_len);
     }
-    if (is_write) {
+    if (is_write && !is_lent) {
         const Result<void> fetched = port_.fetch(id, data);
         if (!fetched && is_noted(asked) && is_recovering()) recovery_->give_up(asked, id);
         if (!fetched) co_return fetched;

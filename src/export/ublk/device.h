@@ -43,6 +43,12 @@ struct Answer {
     std::uint64_t append_sector = 0;  ///< of a successful append
 };
 
+/// Where a tag's data can be.
+struct TagMemory {
+    MutableBytes buffer;  ///< ours, max_io_bytes
+    MutableBytes lent{};  ///< stands for the request's pages (io/lent_buffers.h); empty: not lent
+};
+
 class Device {
   public:
     /// Monotonic nanoseconds, for the limits of the log.
@@ -59,9 +65,8 @@ class Device {
 
     /// Handles the request that has come with a tag.
     /// @param descriptor  a copy: the kernel's own may change once the request is answered
-    /// @param buffer      of the tag, max_io_bytes
     /// Never fails: what went wrong is in the answer.
-    [[nodiscard]] Task<Answer> handle(IoDescriptor descriptor, TagId id, MutableBytes buffer);
+    [[nodiscard]] Task<Answer> handle(IoDescriptor descriptor, TagId id, TagMemory memory);
 
     [[nodiscard]] BlockBackend& backend() { return backend_; }
     /// For the exit summary: requests that were refused because of their form, and those that an
@@ -70,8 +75,10 @@ class Device {
     [[nodiscard]] std::uint64_t came_back() const { return came_back_; }
 
   private:
+    [[nodiscard]] bool is_lent(const IoRequest& request, const TagMemory& memory) const;
     [[nodiscard]] Request make_request(const IoRequest& request, IoSegments data) const;
-    [[nodiscard]] Task<Result<void>> perform(Request& request, const IoRequest& asked, TagId id);
+    [[nodiscard]] Task<Result<void>> perform(Request& request, const IoRequest& asked, TagId id,
+                                             bool is_lent);
     [[nodiscard]] Task<Result<void>> report(const IoRequest& request, TagId id,
                                             MutableBytes buffer);
     [[nodiscard]] bool is_noted(const IoRequest& request) const;

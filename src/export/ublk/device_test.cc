@@ -54,6 +54,13 @@ class UblkDevice : public UblkDisk {
         for (const ReportedZone& zone : zones) found.push_back(zone.start);
         return found;
     }
+    /// From a kernel that lends the data of requests.
+    void serve_lent(bool takes_lent_data) {
+        stop();
+        takes_lent_data_ = takes_lent_data;
+        lends_data_ = true;
+        start_first();
+    }
     void serve_plain() {
         stop();
         disk_.reset();
@@ -103,6 +110,60 @@ TEST_F(UblkDevice, read_that_cannot_be_delivered_is_an_io_error) {
 
     EXPECT_EQ(result_of(IoOperation::read, {kZone, 4096}), -EIO);
     EXPECT_EQ(result_of(IoOperation::report_zones, {0, 4096}), -EIO);
+}
+
+TEST_F(UblkDevice, lent_data_is_written_from_where_it_is) {
+    serve_lent(true);
+
+    EXPECT_EQ(ask(IoOperation::write, {kZone, 4096}, kTag, 0xa1).result, 4096);
+    EXPECT_EQ(ask(IoOperation::zone_append, {kZone, 4096}, kOther, 0xa2).append_sector, 2056U);
+
+    EXPECT_EQ(port_.fetched, 0U);
+    EXPECT_EQ(byte_at(kZone), 0xa1);
+    EXPECT_EQ(byte_at(kZone + 4096), 0xa2);
+}
+
+TEST_F(UblkDevice, lent_data_that_the_graph_looks_at_is_fetched) {
+    serve_lent(false);
+
+    EXPECT_EQ(ask(IoOperation::write, {kZone, 4096}, kTag, 0xa1).result, 4096);
+
+    EXPECT_EQ(port_.fetched, 1U);
+    EXPECT_EQ(byte_at(kZone), 0xa1);
+}
+
+TEST_F(UblkDevice, data_that_could_not_be_lent_is_fetched) {
+    serve_lent(true);
+    constexpr std::uint32_t kNoBuffer = 0x20000;
+    const IoDescriptor wanted = descriptor(IoOperation::write, {kZone, 4096}, kNoBuffer);
+
+    EXPECT_EQ(take_answer(send(wanted, kTag, 0xa1)).result, 4096);
+
+    EXPECT_EQ(port_.fetched, 1U);
+    EXPECT_EQ(byte_at(kZone), 0xa1);
+}
+
+TEST_F(UblkDevice, lent_reads_are_delivered) {
+    serve_lent(true);
+
+    EXPECT_EQ(ask(IoOperation::read, {kZone, 4096}, kTag).result, 4096);
+
+    EXPECT_EQ(port_.delivered, 1U);
+}
+
+TEST_F(UblkDevice, lent_data_is_fetched_while_requests_are_to_come_back) {
+    serve_lent(true);
+    send(IoOperation::zone_append, {kZone, 4096}, kTag, 0xa1);
+    die();
+
+    const Answer other = ask(IoOperation::zone_append, {kZone, 4096}, kOther, 0xa2);
+    const Answer again = ask(IoOperation::zone_append, {kZone, 4096}, kTag, 0xa1);
+    EXPECT_EQ(port_.fetched, 2U);
+    ask(IoOperation::zone_append, {kZone, 4096}, kTag, 0xa3);
+
+    EXPECT_EQ(port_.fetched, 2U);
+    EXPECT_EQ(again.append_sector, 2048U);
+    EXPECT_EQ(other.append_sector, 2056U);
 }
 
 TEST_F(UblkDevice, largest_request_fills_its_buffer) {

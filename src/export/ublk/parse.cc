@@ -80,6 +80,7 @@ Parsed parse_descriptor(const IoDescriptor& descriptor, const IoRules& rules) {
     request.operation =
         static_cast<IoOperation>(descriptor.operation_and_flags & io_flag::kOperationMask);
     request.fua = (descriptor.operation_and_flags & io_flag::kFua) != 0;
+    request.has_buffer = (descriptor.operation_and_flags & io_flag::kNoBuffer) == 0;
     switch (request.operation) {
         case IoOperation::read:
         case IoOperation::write: return parse_data(request, descriptor, rules);

@@ -26,6 +26,7 @@ struct IoRequest {
     ByteRange range{};
     std::uint32_t zone_count = 0;  ///< report_zones: at most so many; the answer has room for them
     bool fua = false;
+    bool has_buffer = false;  ///< its data is in the buffer that was lent for its tag, if one was
 };
 
 /// Why a descriptor is refused.

@@ -26,14 +26,6 @@ std::uint64_t descriptors_length(std::uint16_t depth) {
     return round_up(std::uint64_t{depth} * sizeof(IoDescriptor), page_size());
 }
 
-CommandOp command_for(int fd, IoCode code, const IoCommand& command) {
-    CommandOp op;
-    op.fd = fd;
-    op.code = static_cast<std::uint32_t>(code);
-    std::memcpy(op.argument.data(), &command, sizeof command);
-    return op;
-}
-
 /// What the kernel wrote before it told of the request.
 IoDescriptor copy_of(const IoDescriptor& shared) {
     IoDescriptor copy;
@@ -82,23 +74,40 @@ void Queue::start(TaskScope& scope) {
     for (std::uint16_t tag = 0; tag < depth_; ++tag) scope.spawn(serve(tag));
 }
 
+TagMemory Queue::memory_of(std::uint16_t tag) {
+    TagMemory memory{.buffer = buffer(tag)};
+    if (context_.lent != nullptr) memory.lent = context_.lent->at(place_of(tag));
+    return memory;
+}
+
+CommandOp Queue::command_for(IoCode code, const IoCommand& command) const {
+    CommandOp op;
+    op.fd = context_.fd;
+    op.code = static_cast<std::uint32_t>(code);
+    std::memcpy(op.argument.data(), &command, sizeof command);
+    if (context_.lent != nullptr) {
+        op.address =
+            buffer_place(static_cast<std::uint16_t>(context_.lent->first + place_of(command.tag)));
+    }
+    return op;
+}
+
 Task<void> Queue::serve(std::uint16_t tag) {
     const TagId id{index_, tag};
     IoCommand command{.queue = index_, .tag = tag};
-    CommandAwaiter fetch(context_.reactor.engine(),
-                         command_for(context_.fd, IoCode::fetch, command));
+    CommandAwaiter fetch(context_.reactor.engine(), command_for(IoCode::fetch, command));
     std::int32_t result = co_await fetch;
     while (result == kRequestArrived) {
         const IoDescriptor descriptor = copy_of(descriptors_[tag]);
         ZBDKIT_TRACE(ublk_request, context_.name, index_, tag, descriptor.operation_and_flags,
                      descriptor.start_sector, descriptor.sectors);
-        const Answer answer = co_await context_.device.handle(descriptor, id, buffer(tag));
+        const Answer answer = co_await context_.device.handle(descriptor, id, memory_of(tag));
         ZBDKIT_TRACE(ublk_answer, context_.name, index_, tag,
                      static_cast<std::uint32_t>(std::max(-answer.result, 0)));
         command.result = answer.result;
         command.append_sector = answer.append_sector;
         CommandAwaiter commit(context_.reactor.engine(),
-                              command_for(context_.fd, IoCode::commit_and_fetch, command));
+                              command_for(IoCode::commit_and_fetch, command));
         Note& note = context_.inflight.note(id);
         if (note.word != 0) {
             commit.clears = &note.word;

@@ -13,6 +13,7 @@
 #include "export/ublk/device.h"
 #include "export/ublk/inflight.h"
 #include "export/ublk/wire.h"
+#include "io/lent_buffers.h"
 #include "io/reactor.h"
 #include "io/scope.h"
 #include "io/task.h"
@@ -27,6 +28,8 @@ struct QueueContext {
     const char* name = "";  ///< of the disk, for the log: "/dev/ublkb0"
     int fd = -1;            ///< /dev/ublkcN
     int zeroes = -1;        ///< /dev/zero
+    /// A place for each tag, queue by queue, if the device lends its requests' buffers; else null.
+    const LentRange* lent = nullptr;
 };
 
 class Queue {
@@ -53,6 +56,12 @@ class Queue {
         const std::size_t length = buffers_.size() / depth_;
         return buffers_.subspan(tag * length, length);
     }
+    /// Of the tag among those of all queues.
+    [[nodiscard]] std::uint16_t place_of(std::uint16_t tag) const {
+        return static_cast<std::uint16_t>(index_ * depth_ + tag);
+    }
+    [[nodiscard]] TagMemory memory_of(std::uint16_t tag);
+    [[nodiscard]] CommandOp command_for(IoCode code, const IoCommand& command) const;
 
     QueueContext context_;
     std::uint16_t index_;

@@ -80,6 +80,7 @@ class UblkServer final : public Server {
     ~UblkServer() override {
         ZBDKIT_ASSERT(tags_.running() == 0);
         reactor_.engine().release_commands(reserved_);
+        if (lent_) reactor_.engine().give_back_lent(*lent_);
     }
 
     [[nodiscard]] Task<Outcome<void>> start() override;
@@ -97,11 +98,12 @@ class UblkServer final : public Server {
     [[nodiscard]] Task<Outcome<void>> call(Work work);
 
     [[nodiscard]] Outcome<void> add_or_find();
-    [[nodiscard]] Outcome<void> add();
+    [[nodiscard]] Outcome<void> add(std::uint64_t kernel_features);
     [[nodiscard]] Outcome<void> find(const DeviceInfo& found);
     [[nodiscard]] Task<Outcome<void>> bring_up();
     [[nodiscard]] Outcome<void> open_inflight();
     [[nodiscard]] Outcome<void> make_queues();
+    [[nodiscard]] Outcome<void> take_lent();
     [[nodiscard]] Task<void> watch_tags();
     [[nodiscard]] Task<Outcome<void>> take_away();
 
@@ -120,7 +122,8 @@ class UblkServer final : public Server {
     std::optional<Inflight> inflight_;
     std::unique_ptr<Device> device_;
     std::vector<std::unique_ptr<Queue>> queues_;
-    unsigned reserved_ = 0;  // commands of the reactor's engine
+    unsigned reserved_ = 0;          // commands of the reactor's engine
+    std::optional<LentRange> lent_;  // places for the buffers of all tags
     TaskScope tags_;
     TaskScope watch_;
     AsyncEvent stopping_;
@@ -173,10 +176,10 @@ Outcome<void> UblkServer::add_or_find() {
         if (found) return find(*found);
         if (options_.must_recover) return std::unexpected(found.error());
     }
-    return add();
+    return add(*features);
 }
 
-Outcome<void> UblkServer::add() {
+Outcome<void> UblkServer::add(std::uint64_t kernel_features) {
     DeviceInfo wanted;
     wanted.device = options_.device.value_or(kAnyDevice);
     wanted.queue_count = options_.queue_count;
@@ -185,6 +188,8 @@ Outcome<void> UblkServer::add() {
     wanted.features = feature::kUserCopy | feature::kCommandIoctlEncode | feature::kUserRecovery |
                       feature::kUserRecoveryReissue;
     if ((params_.types & param_type::kZoned) != 0) wanted.features |= feature::kZoned;
+    const bool is_lent = backend_.info().takes_lent_data && options_.disk.writable;
+    if (is_lent) wanted.features |= kernel_features & feature::kAutoBufferRegistration;
     Outcome<DeviceInfo> added = control_->add(wanted);
     if (!added) return std::unexpected(std::move(added.error()));
     info_ = *added;
@@ -274,18 +279,31 @@ Outcome<void> UblkServer::make_queues() {
                        Errc::not_supported);
     }
     reserved_ = tags;
+    if (Outcome<void> taken = take_lent(); !taken) return taken;
     const QueueContext context{.reactor = reactor_,
                                .device = *device_,
                                .inflight = *inflight_,
                                .name = path_.c_str(),
                                .fd = character_device_.fd(),
-                               .zeroes = zeroes_.get()};
+                               .zeroes = zeroes_.get(),
+                               .lent = lent_ ? &*lent_ : nullptr};
     for (std::uint16_t i = 0; i < info_.queue_count; ++i) {
         Outcome<std::unique_ptr<Queue>> queue =
             Queue::make(context, i, info_.queue_depth, options_.disk.max_io_bytes);
         if (!queue) return std::unexpected(std::move(queue.error()));
         queues_.push_back(std::move(*queue));
     }
+    return {};
+}
+
+/// A device keeps what it was added with, so the server that goes on with one takes places as well,
+/// whatever lies below its disk.
+Outcome<void> UblkServer::take_lent() {
+    if ((info_.features & feature::kAutoBufferRegistration) == 0) return {};
+    const auto tags = static_cast<std::uint16_t>(reserved_);
+    const Result<LentRange> taken = reactor_.engine().take_lent(tags, options_.disk.max_io_bytes);
+    if (!taken) return failure(path_ + ": no places for its buffers", taken.error());
+    lent_ = *taken;
     return {};
 }
 
@@ -339,8 +357,11 @@ Task<Outcome<void>> UblkServer::check_unused() {
 }
 
 std::string UblkServer::description() const {
-    return fmt::format("{} queue{} of {} requests, data by USER_COPY", info_.queue_count,
-                       info_.queue_count == 1 ? "" : "s", info_.queue_depth);
+    const bool is_lent = lent_ && backend_.info().takes_lent_data;
+    return fmt::format(
+        "{} queue{} of {} requests, data {}", info_.queue_count, info_.queue_count == 1 ? "" : "s",
+        info_.queue_depth,
+        is_lent ? "written without a copy (AUTO_BUF_REG), read by USER_COPY" : "by USER_COPY");
 }
 
 ServerCounters UblkServer::counters() const {

@@ -8,6 +8,8 @@
 //   descriptors      /dev/ublkcN mapped for reading: for each queue an array of IoDescriptor, one
 //                    for each tag, at queue * kQueueStride
 //   data             pread and pwrite on /dev/ublkcN at kDataOffset + (queue << 41) + (tag << 25)
+//   buffers          with AUTO_BUF_REG the pages of each request also stand in the ring's table of
+//                    registered buffers, until it is answered
 //   zone report      the answer to REPORT_ZONES is data: an array of ReportedZone
 #pragma once
 
@@ -24,6 +26,7 @@ inline constexpr std::uint64_t kUserRecoveryReissue = 1U << 4;
 inline constexpr std::uint64_t kCommandIoctlEncode = 1U << 6;
 inline constexpr std::uint64_t kUserCopy = 1U << 7;
 inline constexpr std::uint64_t kZoned = 1U << 8;
+inline constexpr std::uint64_t kAutoBufferRegistration = 1U << 11;
 }  // namespace feature
 
 inline constexpr std::uint16_t kMaxQueueDepth = 4096;
@@ -155,6 +158,13 @@ struct IoCommand {
 };
 static_assert(sizeof(IoCommand) == 16);
 
+/// With kAutoBufferRegistration, the address of a data command: where in the table of the ring the
+/// next request's buffer is to stand. If it cannot, the request comes with io_flag::kNoBuffer.
+[[nodiscard]] constexpr std::uint64_t buffer_place(std::uint16_t index) {
+    constexpr std::uint64_t kFallback = 1U << 16;
+    return index | kFallback;
+}
+
 /// What a data command ends with.
 inline constexpr std::int32_t kRequestArrived = 0;
 // Anything else: the device is stopped or the tag is not ours.
@@ -178,6 +188,8 @@ enum class IoOperation : std::uint8_t {
 namespace io_flag {
 inline constexpr std::uint32_t kOperationMask = 0xff;
 inline constexpr std::uint32_t kFua = 1U << 13;
+/// The request's buffer is not where the tag's command said.
+inline constexpr std::uint32_t kNoBuffer = 1U << 17;
 }  // namespace io_flag
 
 struct IoDescriptor {

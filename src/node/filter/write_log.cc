@@ -120,6 +120,7 @@ WriteLogNode::WriteLogNode(std::unique_ptr<BlockNode> child, std::unique_ptr<Blo
       end_(settings.end),
       super_entries_(settings.end.entries) {
     NodeInfo own = info();
+    own.takes_lent_data = false;  // it goes to the log as well
     const auto sector_size = static_cast<std::uint32_t>(settings.sector_size);
     own.block_size = std::max(own.block_size, sector_size);
     own.physical_block_size = std::max(own.physical_block_size, sector_size);

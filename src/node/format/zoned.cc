@@ -161,6 +161,7 @@ void ZonedNode::set_node_info(bool read_only) {
               .physical_block_size = geometry().write_granularity,
               .memory_alignment = below.memory_alignment,
               .read_only = read_only,
+              .takes_lent_data = below.takes_lent_data,
               .ops = ops,
               .resident = below.resident.empty()
                               ? ConstBytes{}

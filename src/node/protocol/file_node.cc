@@ -22,6 +22,12 @@
 namespace zbdkit {
 namespace {
 
+/// With O_DIRECT, where data goes from its pages to the device. Into the page cache it is copied in
+/// any case, best at once. Aligned more than to a sector lent pages need not be.
+bool takes_lent_data(const FileShape& shape) {
+    return shape.is_direct && shape.memory_alignment <= kSectorSize;
+}
+
 /// Pieces that are zeroed by writing, where the file system can do nothing better.
 constexpr std::uint64_t kZeroChunk = kMiB;
 
@@ -40,6 +46,7 @@ class FileNode final : public BlockNode {
                   .physical_block_size = parts.shape.physical_block_size,
                   .memory_alignment = parts.shape.memory_alignment,
                   .read_only = parts.read_only,
+                  .takes_lent_data = takes_lent_data(parts.shape),
                   .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush}});
     }
 
@@ -214,6 +221,7 @@ Outcome<FileShape> file_shape(int fd, const std::string& filename, bool direct) 
     }
     shape.at_once = at_once_of(fd, direct);
     if (!direct) return shape;
+    shape.is_direct = true;
     constexpr std::uint32_t kFileFallback = 4096;
     const DirectAlignment alignment =
         direct_alignment(fd, shape.is_block_device ? shape.block_size : kFileFallback);

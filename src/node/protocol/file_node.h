@@ -23,6 +23,7 @@ struct FileShape {
     std::uint32_t physical_block_size = 512;  ///< bytes
     std::uint32_t memory_alignment = 1;       ///< bytes; of segments' addresses
     bool is_block_device = false;
+    bool is_direct = false;          ///< O_DIRECT
     AtOnce at_once = AtOnce::never;  ///< reads and writes, as far as can be told beforehand
 };
 

@@ -22,8 +22,11 @@ namespace zbdkit::test {
 /// A node of another owner, for a backend that goes before it.
 class BorrowedNode final : public BlockNode {
   public:
-    explicit BorrowedNode(BlockNode& node) : BlockNode("borrowed"), node_(node) {
-        set_info(node.info());
+    explicit BorrowedNode(BlockNode& node, bool takes_lent_data = false)
+        : BlockNode("borrowed"), node_(node) {
+        NodeInfo info = node.info();
+        info.takes_lent_data = takes_lent_data;
+        set_info(info);
     }
     [[nodiscard]] std::string describe() const override { return node_.describe(); }
 
@@ -85,6 +88,7 @@ class UblkDisk : public ZonedFormat {
         ublk::IoDescriptor descriptor;
         ublk::TagId id;
         AlignedBuffer buffer;
+        AlignedBuffer lent;  ///< stands for the kernel's pages, if they are lent
         std::optional<ublk::Answer> answer;
     };
     /// What a dead server leaves.
@@ -113,7 +117,7 @@ class UblkDisk : public ZonedFormat {
         start();
     }
     void start() {
-        auto borrowed = std::make_unique<BorrowedNode>(*disk_);
+        auto borrowed = std::make_unique<BorrowedNode>(*disk_, takes_lent_data_);
         root_ = borrowed.get();
         backend_.emplace(std::move(borrowed));
         device_.emplace(*backend_, options_, *inflight_, port_, [this] { return time_ns_; });
@@ -136,6 +140,10 @@ class UblkDisk : public ZonedFormat {
     Asked& send(const ublk::IoDescriptor& wanted, ublk::TagId id, std::uint8_t value = 0) {
         port_.pages_of(id).assign(wanted.sectors * kSectorSize, std::byte{value});
         Asked& asked = asked_.emplace_back(wanted, id, AlignedBuffer(options_.max_io_bytes));
+        if (lends_data_) {
+            asked.lent = AlignedBuffer(options_.max_io_bytes);
+            std::ranges::fill(asked.lent.bytes(), std::byte{value});
+        }
         scope_.spawn(drive(*device_, asked));
         settle();
         return asked;
@@ -156,8 +164,8 @@ class UblkDisk : public ZonedFormat {
         return asked.answer.value_or(ublk::Answer{.result = 1});
     }
     static Task<void> drive(ublk::Device& device, Asked& asked) {
-        const MutableBytes buffer = asked.buffer.bytes();
-        const ublk::Answer answer = co_await device.handle(asked.descriptor, asked.id, buffer);
+        const ublk::TagMemory memory{.buffer = asked.buffer.bytes(), .lent = asked.lent.bytes()};
+        const ublk::Answer answer = co_await device.handle(asked.descriptor, asked.id, memory);
         asked.answer = answer;
     }
 
@@ -200,6 +208,8 @@ class UblkDisk : public ZonedFormat {
 
     NotesFile file_;
     ublk::DiskOptions options_{.max_io_bytes = 64 * kKiB};
+    bool takes_lent_data_ = false;  // the graph; to be set before start()
+    bool lends_data_ = false;       // the kernel
     FakePort port_;
     std::uint64_t time_ns_ = 0;
     std::optional<ublk::Inflight> inflight_;
