@@ -6,6 +6,7 @@ import re
 import pytest
 
 from guest import KERNELS, FileDisk, Guest
+from host_devices import NullBlk
 from ublk_disk import UblkDisk
 
 # Slow enough for requests to be in flight when a daemon dies.
@@ -18,7 +19,7 @@ CAME_BACK = re.compile(r"all (\d+) requests that were in flight have come back")
 def host(cache, request, tmp_path_factory):
     """A guest whose kernel has ublk."""
     with Guest(kernel=request.param, log_dir=tmp_path_factory.mktemp("recovery")) as guest:
-        guest.modprobe("ublk_drv", "btrfs", "mq_deadline")
+        guest.modprobe("ublk_drv", "btrfs", "ext4", "mq_deadline", "null_blk nr_devices=0")
         yield guest
 
 
@@ -30,12 +31,12 @@ def disk(host):
         yield disk
 
 
-def kill_and_recover(disk: UblkDisk, pause: float) -> int:
+def kill_and_recover(disk: UblkDisk, pause: float, *options: str) -> int:
     """Lets the load run for a while and kills the daemon. Returns how many requests the daemon before had left that came back."""
     disk.guest.sh(f"sleep {pause}")
     disk.kill()
     came_back = sum(int(count) for count in CAME_BACK.findall(disk.daemon.log()))
-    disk.recover()
+    disk.recover(*options)
     return came_back
 
 
@@ -109,6 +110,43 @@ def test_mounted_btrfs_lives_on(host, disk):
     summary = disk.stop()
     assert summary["failed"] == 0
     disk.check()
+
+
+LENT = "data written without a copy (AUTO_BUF_REG), read by USER_COPY"
+COPIED = "data by USER_COPY"
+COPIES = {"6.12": COPIED, "7.2": LENT}
+
+
+@pytest.fixture
+def ext4(host):
+    """A file system whose files are read and written past the page cache."""
+    with NullBlk(host, size=640, zoned=0, blocksize=4096) as device:
+        host.sh(f"mkfs.ext4 -q {device.path}; mkdir -p /run/ext4; mount {device.path} /run/ext4")
+        yield "/run/ext4"
+        host.sh("umount /run/ext4")
+
+
+def test_data_goes_to_o_direct_storage_without_a_copy_where_the_kernel_lends_it(host, ext4):
+    """Writes of fio and appends of btrfs; with a daemon that is killed, and one that goes on with O_DIRECT or without."""
+    with UblkDisk(host, "direct") as disk:
+        disk.image = f"{ext4}/direct.zbd"
+        disk.create("512M", GEOMETRY).start("--num-queues", "2", "--direct")
+        assert COPIES[host.kernel] in disk.daemon.log()
+        host.sh(FIO_IN_ZONES.format(path=disk.path, offset="32M"), timeout=60)
+        # Fetched data is read by system calls, and nothing else of that size is.
+        fetched = int(re.search(r"rchar: (\d+)", host.sh(f"cat /proc/{disk.daemon.pid}/io"))[1])
+        assert (fetched > 64 << 20) == (COPIES[host.kernel] == COPIED)
+        host.sh(f"mkfs.btrfs -q -f -O zoned -d single -m single {disk.path}; mkdir -p /run/fs; mount {disk.path} /run/fs; rm -f /run/sums /run/enough", timeout=60)
+        writer = host.start_job(WRITER)
+        for options, copies in (("", COPIED), ("--direct", COPIES[host.kernel]), ("--direct", COPIES[host.kernel])):
+            kill_and_recover(disk, 0.3, options)
+            assert copies in disk.daemon.log()
+        host.sh("sleep 0.5; touch /run/enough")
+        writer.wait(120).check()
+        host.sh("sync; echo 3 >/proc/sys/vm/drop_caches; cd /run/fs; [ $(wc -l </run/sums) -gt 5 ]; sha256sum --quiet -c /run/sums", timeout=60)
+        host.sh("umount /run/fs")
+        assert disk.stop()["failed"] == 0
+        disk.check()
 
 
 def test_serve_goes_on_with_its_own_disk(host, disk):
