@@ -166,7 +166,9 @@ Outcome<void> check_same_disk(const Params& present, const Params& own) {
               differs("parts", present.types & kTypes, own.types),
               differs("an open limit of", present.zoned.max_open_zones, own.zoned.max_open_zones),
               differs("an active limit of", present.zoned.max_active_zones,
-                      own.zoned.max_active_zones)})) {
+                      own.zoned.max_active_zones),
+              differs("sectors in an append:", present.zoned.max_append_sectors,
+                      own.zoned.max_append_sectors)})) {
         if (!same) return std::move(same);
     }
     return {};

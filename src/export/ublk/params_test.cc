@@ -321,7 +321,9 @@ INSTANTIATE_TEST_SUITE_P(
         DifferenceCase{"open", [](Params& params) { params.zoned.max_open_zones = 0; },
                        "the device has an open limit of 0, the disk 4"},
         DifferenceCase{"active", [](Params& params) { params.zoned.max_active_zones = 7; },
-                       "the device has an active limit of 7, the disk 6"}),
+                       "the device has an active limit of 7, the disk 6"},
+        DifferenceCase{"appends", [](Params& params) { params.zoned.max_append_sectors = 8; },
+                       "the device has sectors in an append: 8, the disk 512"}),
     [](const auto& info) { return info.param.name; });
 
 TEST(CheckSameDisk, first_difference_is_told) {

@@ -226,12 +226,14 @@ Outcome<void> UblkServer::find(const DeviceInfo& found) {
     }
     const Outcome<Params> present = control_->params(found.device);
     if (!present) return std::unexpected(present.error());
-    if (Outcome<void> same = check_same_disk(*present, params_); !same) {
+    // Its limits stay, whatever is asked for now.
+    options_.disk.max_io_bytes = std::uint64_t{present->basic.max_sectors} * kSectorSize;
+    const Outcome<Params> own = make_params(backend_.info(), options_.disk);
+    if (!own) return std::unexpected(own.error());
+    if (Outcome<void> same = check_same_disk(*present, *own); !same) {
         return failure(fmt::format("{} is not of this disk: {}", name, same.error().message),
                        Errc::not_supported);
     }
-    // Its limits stay, whatever is asked for now.
-    options_.disk.max_io_bytes = std::uint64_t{present->basic.max_sectors} * kSectorSize;
     info_ = found;
     has_recovered_ = true;
     return control_->start_recovery(found.device);

@@ -55,6 +55,7 @@ class FileNode final : public BlockNode {
     [[nodiscard]] Task<Outcome<void>> close() override {
         // Others may have the image now. The node may last longer, if its daemon has other disks.
         lock_ = ImageLock();
+        fd_.reset();
         co_return Outcome<void>{};
     }
 

@@ -173,6 +173,23 @@ TEST_F(File, closed_node_leaves_the_image_to_others) {
     EXPECT_TRUE(try_open("").has_value());
 }
 
+/// How many descriptors of this process are of that file.
+std::size_t open_descriptors(const std::string& path) {
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+        std::error_code error;
+        if (std::filesystem::read_symlink(entry.path(), error) == path) ++count;
+    }
+    return count;
+}
+
+TEST_F(File, closed_node_lets_go_of_a_claim_of_the_device) {
+    ASSERT_EQ(open(), "");
+    ASSERT_GT(open_descriptors(path()), 0U);
+    ASSERT_TRUE(reactor_.run_to_end(node_->close()).has_value());
+    EXPECT_EQ(open_descriptors(path()), 0U);
+}
+
 TEST_F(File, lock_goes_with_the_node_while_the_kernel_still_uses_the_file) {
     ASSERT_EQ(open(), "");
     // A mapping keeps the file open, as requests do that io_uring has not put away yet.

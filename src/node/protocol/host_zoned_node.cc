@@ -71,6 +71,11 @@ class HostZonedNode final : public BlockNode {
     /// Loads the mirror.
     [[nodiscard]] Task<Result<void>> start() { return refresh_all(); }
     [[nodiscard]] std::string describe() const override { return filename_; }
+    [[nodiscard]] Task<Outcome<void>> close() override {
+        // Nobody else can claim the device before. The node may last longer.
+        fd_.reset();
+        co_return Outcome<void>{};
+    }
 
   protected:
     Task<Result<void>> do_submit(Request& request) override {
