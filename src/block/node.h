@@ -55,6 +55,8 @@ struct NodeInfo {
     /// looks at it, and the leaf hands it to the engine (io/lent_buffers.h).
     bool takes_lent_data = false;
     OpSet ops{};  ///< what do_submit() takes
+    /// A completed write outlives this host, flushed or not.
+    bool durable_on_completion = false;
     /// The node's bytes, if they lie in this process's memory for as long as the node lives, in
     /// the node's order: to be brought into the processor's cache ahead of a request. Else empty.
     ConstBytes resident{};

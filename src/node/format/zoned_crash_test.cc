@@ -165,6 +165,50 @@ TEST_F(ZonedCrash, power_loss_keeps_what_was_flushed_and_closes_open_zones) {
     EXPECT_EQ(zone(3).state, ZoneState::empty);
 }
 
+/// What the first copy of the superblock says.
+zoned::Superblock superblock_of(ConstBytes image) {
+    return zoned::decode_superblock(image.first(zoned::kPageSize)).value();
+}
+
+TEST_F(ZonedCrash, storage_that_outlives_the_host_loses_nothing_that_completed) {
+    mappable_ = false;
+    durable_ = true;
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    start(Op::write, kZone, 8192, 1);
+    settle();
+    kill_daemon();
+    constexpr zoned::Uuid kOtherHost = {std::byte{0x77}};
+    EXPECT_EQ(recovery_of(superblock_of(memory_.bytes()), kOtherHost),
+              zoned::Recovery::daemon_death);
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 8192U);
+    EXPECT_EQ(zone(1).state, ZoneState::implicit_open);
+}
+
+TEST_F(ZonedCrash, storage_that_outlives_the_host_does_not_vouch_for_what_came_before) {
+    start(Op::write, kZone, 8192, 1);
+    settle();
+    lose_power();
+    durable_ = true;
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 0U);
+}
+
+TEST_F(ZonedCrash, after_a_failed_sync_storage_that_outlives_the_host_does_not_either) {
+    durable_ = true;
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    start(Op::write, kZone, 8192, 1);
+    settle();
+    below_->fail_all(Op::flush, Errc::io);
+    ASSERT_EQ(now(flush_request()), Errc::io);
+    below_->fail_nothing();
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 0U);
+}
+
 TEST_F(ZonedCrash, power_loss_keeps_completed_zone_actions) {
     start(Op::write, kZone, 4096, 1);
     settle();

@@ -229,7 +229,8 @@ std::expected<Superblock, SuperblockFault> salvage_superblock(ConstBytes bytes) 
 
 Recovery recovery_of(const Superblock& superblock, const Uuid& boot_id) {
     if (superblock.condition == Condition::clean) return Recovery::clean;
-    return superblock.boot_id == boot_id ? Recovery::daemon_death : Recovery::power_loss;
+    const bool is_live = superblock.boot_id == boot_id || superblock.boot_id == kEveryBoot;
+    return is_live ? Recovery::daemon_death : Recovery::power_loss;
 }
 
 std::uint64_t encode_word(const Word& word) {

@@ -63,6 +63,14 @@ inline constexpr std::uint32_t kMaxZoneCount = 1U << 28;
 using Page = std::array<std::byte, kPageSize>;
 using Uuid = std::array<std::byte, 16>;
 
+/// Instead of the boot of a host: the image is in use on storage where what completed outlives
+/// every host, so that its live table counts whichever comes next.
+inline constexpr Uuid kEveryBoot = [] {
+    Uuid id{};
+    id.fill(std::byte{0xff});
+    return id;
+}();
+
 enum class Condition : std::uint32_t { clean = 1, in_use = 2 };
 
 struct Superblock {
@@ -120,7 +128,7 @@ enum class SuperblockFault : std::uint8_t {
 /// Where the zone states come from when an image is opened.
 enum class Recovery : std::uint8_t {
     clean,         ///< closed in good order: commit pages
-    daemon_death,  ///< in use, same boot of the host: live table
+    daemon_death,  ///< in use by this boot of the host, or by every: live table
     power_loss,    ///< in use, another boot: commit pages; open zones are closed now
 };
 [[nodiscard]] Recovery recovery_of(const Superblock& superblock, const Uuid& boot_id);

@@ -208,7 +208,7 @@ Task<Outcome<void>> ZonedStore::load(OpenOptions options) {
         }
     }
     superblock_.condition = Condition::in_use;
-    superblock_.boot_id = options.boot_id;
+    superblock_.boot_id = child_.info().durable_on_completion ? kEveryBoot : options.boot_id;
     co_return co_await write_superblock();
 }
 

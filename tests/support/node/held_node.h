@@ -28,8 +28,13 @@ class HeldNode final : public PassthroughFilter {
     };
 
     /// @param mappable  whether it passes map() on
-    explicit HeldNode(std::unique_ptr<BlockNode> child, bool mappable = true)
-        : PassthroughFilter("held", std::move(child)), mappable_(mappable) {}
+    /// @param durable   whether it says that what it completed is durable
+    explicit HeldNode(std::unique_ptr<BlockNode> child, bool mappable = true, bool durable = false)
+        : PassthroughFilter("held", std::move(child)), mappable_(mappable) {
+        NodeInfo own = info();
+        own.durable_on_completion = durable;
+        set_info(std::move(own));
+    }
 
     [[nodiscard]] Result<NodeMapping> map(ByteRange range) override {
         return mappable_ ? child().map(range) : BlockNode::map(range);

@@ -59,7 +59,7 @@ class ZonedFormat : public testing::Test {
     }
 
     std::string open(bool read_only = false) {
-        auto held = std::make_unique<HeldNode>(storage(), mappable_);
+        auto held = std::make_unique<HeldNode>(storage(), mappable_, durable_);
         below_ = held.get();
         OpenContext context{reactor_, pool_};
         OptionValues options("test");
@@ -172,6 +172,7 @@ class ZonedFormat : public testing::Test {
     Reactor reactor_{make_uring_engine(16).value()};
     BlockingPool pool_{1};
     bool mappable_ = true;  ///< whether the storage can be mapped
+    bool durable_ = false;  ///< whether what completed there outlives the host
     std::string faults_;    ///< options of a fault filter over the storage
     int lost_count_ = 0;
     zoned::NewImage image_;
