@@ -4,11 +4,15 @@
 
 set(ZBDKIT_FLOORS "" CACHE INTERNAL "floors defined so far, lowest first")
 
-# zbdkit_floor(NAME [USES target...])
+# zbdkit_floor(NAME [USES target...] [WITHOUT regex...])
+#   WITHOUT  sources to leave out
 function(zbdkit_floor name)
-  cmake_parse_arguments(ARG "" "" "USES" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "USES;WITHOUT" ${ARGN})
   set(folder ${CMAKE_SOURCE_DIR}/src/${name})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${folder}/*.cc)
+  foreach(regex IN LISTS ARG_WITHOUT)
+    list(FILTER all EXCLUDE REGEX "${regex}")
+  endforeach()
   set(sources ${all})
   list(FILTER sources EXCLUDE REGEX "(_test|_fuzz|/main)\\.cc$")
   set(tests ${all})

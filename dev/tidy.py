@@ -36,6 +36,7 @@ PURE = {
     "virtio/blk_wire", "virtio/blk_parse", "virtio/blk_status", "virtio/blk_config",
     "virtio/vhost_user_protocol", "export/vhost_user/wire", "export/ublk/wire",
     "export/ublk/parse", "node/format/zoned_header", "node/format/zoned_diagnosis",
+    "node/protocol/rbd_name",
     "node/filter/write_log_format",
     "node/filter/fault_rules", "node/filter/fault_zones", "node/filter/zone_watch",
     "node/filter/throttle_limits",

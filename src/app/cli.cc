@@ -143,12 +143,17 @@ void CommandLine::add_trace(std::vector<std::string>& patterns) {
 void CommandLine::add_create() {
     CreateArguments& arguments = add("create", "Make a new zoned image", run_create);
     latest()
-        .add_option("FILE", arguments.filename, "the new image, or a block device")
+        .add_option("FILE", arguments.filename,
+                    "the new image, a block device, or an address: nbd://..., rbd:POOL/IMAGE")
         ->type_name("");
+    latest()
+        .add_option("--image-opts", arguments.image_opts,
+                    "node options instead of FILE: driver=zoned,file.driver=...")
+        ->type_name("OPTIONS");
     latest().add_option("SIZE", arguments.size, "of the disk: 8G, 512M, 1.5T")->type_name("");
     add_repeated("-o", arguments.options, "name=value,..., see below; may be repeated");
     latest().add_flag("--force", arguments.force,
-                      "overwrite a file that exists, or a block device");
+                      "overwrite a file that exists, a block device, or data at an address");
     latest().add_flag("--any-guest", arguments.any_guest,
                       "allow zones that a Linux guest would refuse");
     latest().footer(create_options_help() +
@@ -205,6 +210,8 @@ void CommandLine::add_serving_options(ServeArguments& arguments) {
     CLI::App& app = latest();
     app.add_flag("--read-only", arguments.read_only, "no writes");
     app.add_flag("--direct", arguments.direct, "bypass the host's page cache (O_DIRECT)");
+    app.add_flag("--force-takeover", arguments.force_takeover,
+                 "take a Ceph image from whoever has its lock, and cut that client off");
     add_repeated("--object", arguments.objects,
                  "throttle-group,id=ID,x-iops-total=100 or iothread,id=ID; repeatable");
     app.add_option("--pidfile", arguments.pidfile, "write the process id here")->type_name("PATH");

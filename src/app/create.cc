@@ -13,12 +13,15 @@
 #include <string_view>
 #include <utility>
 
+#include "app/create_on_storage.h"
 #include "app/exit_status.h"
 #include "app/messages.h"
 #include "app/workshop.h"
 #include "base/text.h"
 #include "base/unique_fd.h"
 #include "graph/graph.h"
+#include "graph/node_options.h"
+#include "graph/storage_address.h"
 #include "node/format/zoned_create.h"
 #include "node/protocol/image_lock.h"
 
@@ -131,13 +134,18 @@ Outcome<OptionValues> merge_options(const std::vector<std::string>& texts) {
     return merged;
 }
 
+std::string name_of(const CreateArguments& arguments) {
+    return arguments.image_opts.empty() ? arguments.filename
+                                        : "--image-opts " + arguments.image_opts;
+}
+
 Outcome<zoned::NewImage> plan(const CreateArguments& arguments) {
-    if (arguments.filename.empty()) {
+    if (arguments.filename.empty() && arguments.image_opts.empty()) {
         return failure("which file? expected: zbdkit create FILE SIZE", Errc::not_supported);
     }
     if (arguments.size.empty()) {
         return failure(fmt::format("how large? expected: zbdkit create {} SIZE, for example 8G",
-                                   arguments.filename),
+                                   name_of(arguments)),
                        Errc::not_supported);
     }
     const Outcome<std::uint64_t> size = parse_size(arguments.size);
@@ -168,9 +176,36 @@ Task<Outcome<void>> format(OpenContext& context, const std::string& filename,
     co_return formatted ? std::move(closed) : formatted;
 }
 
+/// The options of what is to be below the image.
+Outcome<OptionValues> storage_of(const CreateArguments& arguments) {
+    if (arguments.image_opts.empty()) return storage_options(arguments.filename);
+    Outcome<OptionValues> options = parse_node_options(arguments.image_opts);
+    if (!options) return options;
+    if (options->text("driver") != "zoned") {
+        return failure(fmt::format("driver '{}' is no image format: expected driver=zoned",
+                                   options->text("driver")),
+                       Errc::not_supported);
+    }
+    return options->take_below("file", "node options");
+}
+
+/// Where a first daemon may listen: beside the file.
+std::string socket_for(const CreateArguments& arguments) {
+    std::filesystem::path file = arguments.filename;
+    if (file.empty() || is_storage_address(arguments.filename)) return "disk.sock";
+    if (arguments.filename.starts_with("/dev/")) file = file.filename();
+    return file.replace_extension(".sock").string();
+}
+
 Outcome<void> create(const CreateArguments& arguments, const zoned::NewImage& image) {
     Outcome<std::unique_ptr<Workshop>> workshop = Workshop::make();
     if (!workshop) return std::unexpected(std::move(workshop.error()));
+    if (!arguments.image_opts.empty() || is_storage_address(arguments.filename)) {
+        Outcome<OptionValues> storage = storage_of(arguments);
+        if (!storage) return std::unexpected(std::move(storage.error()));
+        return (*workshop)->run(
+            create_on_storage((*workshop)->context(), std::move(*storage), image, arguments.force));
+    }
     Outcome<Target> target = Target::open(arguments);
     if (!target) return std::unexpected(std::move(target.error()));
     const std::uint64_t image_size = zoned::layout_of(image.geometry).image_size;
@@ -183,18 +218,27 @@ Outcome<void> create(const CreateArguments& arguments, const zoned::NewImage& im
 
 }  // namespace
 
-int run_create(const CreateArguments& arguments) {
+int run_create(const CreateArguments& given) {
+    CreateArguments arguments = given;
+    // Then the first word is the size.
+    if (!arguments.image_opts.empty() && arguments.size.empty()) {
+        std::swap(arguments.filename, arguments.size);
+    }
+    if (!arguments.image_opts.empty() && !arguments.filename.empty()) {
+        return report_usage(kCommand,
+                            Failure{fmt::format("expected either '{}' or --image-opts, not both",
+                                                arguments.filename)});
+    }
     const Outcome<zoned::NewImage> image = plan(arguments);
     if (!image) return report_usage(kCommand, image.error());
     const Outcome<void> made = create(arguments, *image);
     if (!made) return report_failure(kCommand, made.error());
-    const std::string name = shell_quote(arguments.filename);
-    fmt::print("created {}: {}\n", arguments.filename,
+    const bool is_file_name = arguments.image_opts.empty();
+    const std::string& name = is_file_name ? arguments.filename : arguments.image_opts;
+    fmt::print("created {}: {}\n", name,
                describe_disk(image->geometry, image->geometry.device_size));
-    std::filesystem::path socket = arguments.filename;
-    if (arguments.filename.starts_with("/dev/")) socket = socket.filename();
-    socket.replace_extension(".sock");
-    fmt::print("next: zbdkit serve {} --vhost-user {}\n", name, shell_quote(socket.string()));
+    fmt::print("next: zbdkit serve {}{} --vhost-user {}\n", is_file_name ? "" : "--image-opts ",
+               shell_quote(name), shell_quote(socket_for(arguments)));
     return kOk;
 }
 

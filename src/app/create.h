@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// `zbdkit create`: makes a zoned image in a new sparse file, or over what is given with --force.
+// `zbdkit create`: makes a zoned image in a new sparse file, on other storage, or over what is
+// there with
+// --force.
 #pragma once
 
 #include <string>
@@ -8,7 +10,8 @@
 namespace zbdkit::app {
 
 struct CreateArguments {
-    std::string filename;
+    std::string filename;    ///< or the address of a storage
+    std::string image_opts;  ///< node options instead
     std::string size;
     std::vector<std::string> options;  ///< each "zone.size=64M,zone.capacity=..."
     bool force = false;

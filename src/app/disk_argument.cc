@@ -10,6 +10,7 @@
 #include "base/unique_fd.h"
 #include "graph/graph.h"
 #include "graph/node_options.h"
+#include "graph/storage_address.h"
 #include "node/protocol/block_device.h"
 
 namespace zbdkit::app {
@@ -29,8 +30,10 @@ OptionValues options_for_device(const std::string& filename, Access access) {
     return options;
 }
 
-OptionValues options_for_filename(const std::string& filename, Access access) {
-    if (is_host_zoned_device(filename)) return options_for_device(filename, access);
+Outcome<OptionValues> options_for_filename(const std::string& filename, Access access) {
+    if (!is_storage_address(filename) && is_host_zoned_device(filename)) {
+        return options_for_device(filename, access);
+    }
     return options_for_image(filename, access == Access::look);
 }
 

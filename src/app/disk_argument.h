@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The disk that a command is about, as a person names it: a file name, or --image-opts with the
-// options of a node. Commands that only look open it read-only and without its lock, so that a
-// disk in use can be looked at.
+// The disk that a command is about, as a person names it: a file name, the address of a storage, or
+// --image-opts with the options of a node. Commands that only look open it read-only and without
+// its lock, so that a disk in use can be looked at.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@
 namespace zbdkit::app {
 
 struct DiskArgument {
-    std::string filename;    ///< "" if image_opts is given
+    std::string filename;    ///< or an address; "" if image_opts is given
     std::string image_opts;  ///< "" if filename is given
 
     /// For messages.
@@ -29,7 +29,7 @@ struct DiskArgument {
 enum class Access { look, serve };
 
 /// The options of the disk's root node. A file name is that of an image, or of a zoned block
-/// device of the host.
+/// device of the host; an address is where an image is.
 /// Errors: neither or both forms given, and the syntax of the options.
 [[nodiscard]] Outcome<OptionValues> disk_options(const DiskArgument& disk, Access access);
 

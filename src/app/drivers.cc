@@ -93,6 +93,12 @@ void print_overview() {
             fmt::print("  {:<{}}{}\n", entry.name, kNameColumn, entry.help);
         }
     }
+    if (const std::vector<OptionalDriver> absent = absent_drivers(); !absent.empty()) {
+        fmt::print("Not built in:\n");
+        for (const OptionalDriver& driver : absent) {
+            fmt::print("  {:<{}}needs {}\n", driver.name, kNameColumn, driver.library);
+        }
+    }
     fmt::print("\n`zbdkit drivers NAME` lists the options of one.\n");
 }
 
@@ -120,6 +126,9 @@ Outcome<Entry> find_entry(std::string_view name) {
             if (is_called(entry, name)) return entry;
             names.push_back(entry.name);
         }
+    }
+    for (const OptionalDriver& absent : absent_drivers()) {
+        if (absent.name == name) return std::unexpected(find_driver(name).error());
     }
     return failure(fmt::format("there is no driver or object '{}'{}: known are {}", name,
                                did_you_mean(name, names), fmt::join(names, ", ")),

@@ -15,6 +15,7 @@
 #include "base/unique_fd.h"
 #include "graph/node_options.h"
 #include "graph/registry.h"
+#include "graph/storage_address.h"
 #include "node/format/zoned_header.h"
 #include "node/protocol/block_device.h"
 
@@ -25,12 +26,15 @@ std::unexpected<Failure> invalid(std::string_view what, std::string_view text) {
     return failure(fmt::format("Invalid {} option: {}", what, text), Errc::not_supported);
 }
 
+bool is_superblock(const zoned::Page& page) {
+    const auto superblock = zoned::decode_superblock(page);
+    return superblock || superblock.error() != zoned::SuperblockFault::not_an_image;
+}
+
 bool has_superblock(int fd, std::uint64_t offset) {
     zoned::Page page{};
     const ssize_t length = ::pread(fd, page.data(), page.size(), static_cast<off_t>(offset));
-    if (length != static_cast<ssize_t>(page.size())) return false;
-    const auto superblock = zoned::decode_superblock(page);
-    return superblock || superblock.error() != zoned::SuperblockFault::not_an_image;
+    return length == static_cast<ssize_t>(page.size()) && is_superblock(page);
 }
 
 /// The driver for a file that nobody named one for. What cannot be opened is left to the raw
@@ -77,6 +81,44 @@ Outcome<void> place_filename(OptionValues& options, const std::string& filename)
     return {};
 }
 
+/// The same for what is no file.
+Outcome<void> place_address(OptionValues& options, const std::string& address) {
+    const Outcome<OptionValues> storage = storage_options(address);
+    if (!storage) return std::unexpected(storage.error());
+    const Outcome<const DriverInfo*> driver = find_driver(options.text("driver"));
+    if (!driver) return std::unexpected(driver.error());
+    if (!(*driver)->children.empty()) {
+        put_below(options, "file", *storage);
+        return {};
+    }
+    if ((*driver)->name != storage->text("driver")) {
+        return failure(fmt::format("driver '{}' cannot open what driver '{}' names",
+                                   (*driver)->name, storage->text("driver")),
+                       Errc::not_supported);
+    }
+    for (const auto& [key, value] : storage->items()) options.replace(key, value);
+    return {};
+}
+
+/// Adds what the name says to the options.
+/// @return whether a file was probed and is nothing that is known
+Outcome<bool> place_name(OptionValues& options, const std::string& name) {
+    bool guessed_raw = false;
+    if (is_storage_address(name)) {
+        const Outcome<void> placed = place_address(options, name);
+        if (!placed) return std::unexpected(placed.error());
+        return guessed_raw;
+    }
+    if (!options.has("driver")) {
+        const std::string_view driver = probe(name);
+        guessed_raw = driver == "raw";
+        options.replace("driver", std::string(driver));
+    }
+    const Outcome<void> placed = place_filename(options, name);
+    if (!placed) return std::unexpected(placed.error());
+    return guessed_raw;
+}
+
 bool is_direct(IoCache cache) { return cache == IoCache::none || cache == IoCache::direct_sync; }
 
 }  // namespace
@@ -110,6 +152,22 @@ Outcome<void> check_io_aio_mode(std::string_view text) {
     return invalid("aio", text);
 }
 
+bool needs_probe(const IoOpening& opening) {
+    return is_storage_address(opening.filename) && !opening.options.has("driver");
+}
+
+Task<std::string_view> format_of(BlockNode& storage) {
+    constexpr std::array<std::uint64_t, 2> kCopies = {0, zoned::kSecondSuperblockOffset};
+    for (const std::uint64_t offset : kCopies) {
+        zoned::Page page{};
+        const iovec segment = segment_of(MutableBytes(page));
+        Request request = read_request({offset, page.size()}, IoSegments(&segment, 1));
+        const Result<void> read = co_await storage.submit(request);
+        if (read && is_superblock(page)) co_return "zoned";
+    }
+    co_return "raw";
+}
+
 Outcome<IoPlan> plan_io_opening(const IoOpening& opening) {
     if (opening.force_share && !opening.read_only) {
         return failure("force-share=on can only be used with read-only images",
@@ -117,13 +175,9 @@ Outcome<IoPlan> plan_io_opening(const IoOpening& opening) {
     }
     IoPlan plan{.options = opening.options};
     if (!opening.filename.empty()) {
-        if (!plan.options.has("driver")) {
-            const std::string_view driver = probe(opening.filename);
-            plan.guessed_raw = driver == "raw";
-            plan.options.replace("driver", std::string(driver));
-        }
-        const Outcome<void> placed = place_filename(plan.options, opening.filename);
-        if (!placed) return std::unexpected(placed.error());
+        const Outcome<bool> guessed_raw = place_name(plan.options, opening.filename);
+        if (!guessed_raw) return std::unexpected(guessed_raw.error());
+        plan.guessed_raw = *guessed_raw;
     }
     if (opening.read_only) make_read_only(plan.options);
     if (opening.force_share) set_in_all_nodes(plan.options, "locking", "off");

@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 #include "base/options.h"
+#include "block/node.h"
+#include "io/task.h"
 
 namespace zbdkit::app {
 
@@ -34,7 +36,7 @@ enum class IoCache : std::uint8_t {
 
 /// What to open and how.
 struct IoOpening {
-    std::string filename;  ///< "" if the options name a whole graph
+    std::string filename;  ///< or an address; "" if the options name a whole graph
     OptionValues options;  ///< of the root node; without "driver" the file is probed
     bool read_only = false;
     bool force_share = false;  ///< without the image's lock
@@ -46,6 +48,12 @@ struct IoPlan {
     OptionValues options;      ///< of the root node, complete
     bool guessed_raw = false;  ///< the file was probed and is nothing that is known
 };
+
+/// Whether nobody named a driver for an address: what is there must be looked at by its node, to
+/// set "driver" to what format_of() says before plan_io_opening().
+[[nodiscard]] bool needs_probe(const IoOpening& opening);
+/// "zoned" or "raw". What cannot be read is left to the raw format.
+[[nodiscard]] Task<std::string_view> format_of(BlockNode& storage);
 
 /// The options of the nodes to open. Looks at the file if it is to be probed.
 /// Errors: an unknown driver, one without a file name, locks ignored for writing.

@@ -55,6 +55,31 @@ TEST(IoOpening, driver_without_a_file_is_refused) {
               "driver 'memory' takes no file name: expected --image-opts with its options");
 }
 
+TEST(IoOpening, address_without_a_driver_is_to_be_looked_at) {
+    IoOpening opening{.filename = "rbd:pool/disk", .options = OptionValues("node options")};
+    EXPECT_TRUE(needs_probe(opening));
+    opening.options.replace("driver", "raw");
+    EXPECT_FALSE(needs_probe(opening));
+}
+
+TEST(IoOpening, rbd_name_goes_below_the_format_that_was_named) {
+    IoOpening opening{.filename = "rbd:pool/disk", .options = OptionValues("node options")};
+    opening.options.replace("driver", "raw");
+    const Outcome<IoPlan> plan = plan_io_opening(opening);
+    ASSERT_TRUE(plan.has_value());
+    EXPECT_EQ(plan->options.text("driver"), "raw");
+    EXPECT_EQ(plan->options.text("file.pool"), "pool");
+    EXPECT_FALSE(plan->options.has("file.filename"));
+}
+
+TEST(IoOpening, rbd_name_for_another_protocol_is_refused) {
+    IoOpening opening{.filename = "rbd:pool/disk", .options = OptionValues("node options")};
+    opening.options.replace("driver", "file");
+    const Outcome<IoPlan> plan = plan_io_opening(opening);
+    ASSERT_FALSE(plan.has_value());
+    EXPECT_EQ(plan.error().message, "driver 'file' cannot open what driver 'rbd' names");
+}
+
 TEST(IoOpening, whole_graphs_are_left_as_they_are) {
     IoOpening opening{.options = OptionValues("node options")};
     opening.options.replace("driver", "memory");

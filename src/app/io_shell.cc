@@ -9,6 +9,8 @@
 #include "app/io_arguments.h"
 #include "app/io_output.h"
 #include "base/assert.h"
+#include "graph/graph.h"
+#include "graph/storage_address.h"
 
 namespace zbdkit::app {
 namespace {
@@ -38,6 +40,32 @@ bool accepts_count(const IoCommand& command, std::size_t count) {
 }
 
 Task<void> join(TaskScope& scope) { co_await scope.join(); }
+
+/// Opens what is at the address to look at it, and closes it again.
+Task<Outcome<std::string_view>> probe_address(OpenContext& context, std::string address) {
+    OptionValues options = co_await ok(storage_options(address));
+    options.replace("read-only", "on");
+    NamedNodes none;
+    const std::unique_ptr<BlockNode> node =
+        co_await ok(open_node(context, std::move(options), none));
+    const std::string_view format = co_await format_of(*node);
+    co_await ok(node->close());
+    co_return format;
+}
+
+/// The plan for an opening; of an address that nobody named a format for, after a look at it.
+Outcome<IoPlan> make_plan(Workshop& workshop, IoOpening opening) {
+    const bool is_probed = needs_probe(opening);
+    if (is_probed) {
+        Outcome<std::string_view> format =
+            workshop.run(probe_address(workshop.context(), opening.filename));
+        if (!format) return std::unexpected(std::move(format.error()));
+        opening.options.replace("driver", std::string(*format));
+    }
+    Outcome<IoPlan> plan = plan_io_opening(opening);
+    if (plan && is_probed) plan->guessed_raw = opening.options.text("driver") == "raw";
+    return plan;
+}
 
 }  // namespace
 
@@ -102,7 +130,7 @@ bool IoShell::run_line(std::string_view line) {
 bool IoShell::open_disk(const IoOpening& opening) {
     ZBDKIT_ASSERT(!has_disk());
     const std::string place = opening.filename.empty() ? "" : " device " + opening.filename;
-    Outcome<IoPlan> plan = plan_io_opening(opening);
+    Outcome<IoPlan> plan = make_plan(workshop_, opening);
     if (!plan) {
         complain("{}: can't open{}: {}", program_, place, plan.error().message);
         return false;

@@ -25,6 +25,7 @@
 #include "app/workshop.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "graph/node_options.h"
 
 namespace zbdkit::app {
 namespace {
@@ -58,6 +59,7 @@ Outcome<void> check_long_form(const ServeArguments& arguments) {
     if (arguments.ublk_device) return not_with_long_form("--ublk-id");
     if (arguments.read_only) return not_with_long_form("--read-only");
     if (arguments.direct) return not_with_long_form("--direct");
+    if (arguments.force_takeover) return not_with_long_form("--force-takeover");
     if (!arguments.serial.empty()) return not_with_long_form("--serial");
     if (arguments.exports.empty()) {
         return failure(
@@ -163,6 +165,10 @@ Outcome<ServePlan> plan_short_form(const ServeArguments& arguments) {
         if (Outcome<void> direct = make_direct(*options); !direct) {
             return std::unexpected(std::move(direct.error()));
         }
+    }
+    if (arguments.force_takeover && !set_in_all_nodes(*options, "force-takeover", "on")) {
+        return failure("'--force-takeover' needs a disk with a lock to break: on driver 'rbd'",
+                       Errc::not_supported);
     }
     options->replace("node-name", std::string(kOnlyNode));
     Outcome<ExportPlan> exported = plan_short_export(arguments);

@@ -29,6 +29,7 @@ struct ServeArguments {
     std::uint64_t poll_max_us = kDefaultPollUs;
     bool read_only = false;
     bool direct = false;
+    bool force_takeover = false;
     std::string serial;
 
     std::vector<std::string> objects;  ///< of both forms

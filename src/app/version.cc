@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 #include <vector>
 
@@ -14,10 +13,6 @@
 
 namespace zbdkit::app {
 namespace {
-
-/// Drivers that zbdkit is meant to have. Those that this build lacks are named as such.
-constexpr std::array<std::string_view, 5> kPlannedDrivers = {"host_device", "nbd", "raw", "rbd",
-                                                             "throttle"};
 
 std::string compiler() {
 #if defined(__clang__)
@@ -45,14 +40,11 @@ std::vector<std::string_view> names_of(DriverKind kind) {
     return names;
 }
 
-std::vector<std::string_view> missing_drivers() {
-    std::vector<std::string_view> missing;
-    for (const std::string_view name : kPlannedDrivers) {
-        const bool is_built_in = std::ranges::any_of(
-            drivers(), [name](const DriverInfo* driver) { return driver->name == name; });
-        if (!is_built_in) missing.push_back(name);
-    }
-    return missing;
+std::vector<std::string_view> not_built_in() {
+    std::vector<std::string_view> names;
+    for (const OptionalDriver& driver : absent_drivers()) names.push_back(driver.name);
+    names.insert(names.end(), kAbsentExportTypes.begin(), kAbsentExportTypes.end());
+    return names;
 }
 
 }  // namespace
@@ -69,8 +61,8 @@ std::string version_text() {
     }
     line("exports", fmt::format("{}", fmt::join(kExportTypes, ", ")));
     line("trace points", ZBDKIT_HAS_USDT ? "log, USDT probes" : "log (no USDT: no <sys/sdt.h>)");
-    line("not built in", fmt::format("{}, {}", fmt::join(missing_drivers(), ", "),
-                                     fmt::join(kAbsentExportTypes, ", ")));
+    const std::vector<std::string_view> absent = not_built_in();
+    if (!absent.empty()) line("not built in", fmt::format("{}", fmt::join(absent, ", ")));
     return text;
 }
 

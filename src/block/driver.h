@@ -77,6 +77,12 @@ struct DriverInfo {
                                                       const OptionValues& options,
                                                       ChildNodes& children);
     std::string_view object_option{};  ///< the option that takes the id of an object; "" if none
+    /// Makes what a node can then be opened on; null where there is nothing to be made.
+    /// @param size  bytes
+    /// @return false if it is there already, of whatever size
+    /// Errors: as open().
+    Task<Outcome<bool>> (*create)(OpenContext& context, const OptionValues& options,
+                                  std::uint64_t size) = nullptr;
 };
 
 }  // namespace zbdkit

@@ -12,7 +12,9 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "graph/node_options.h"
 #include "graph/registry.h"
+#include "graph/storage_address.h"
 
 namespace zbdkit {
 namespace {
@@ -239,15 +241,23 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_node(OpenContext& context, Option
     return open_at_depth(context, std::move(options), named, 0);
 }
 
-OptionValues options_for_image(const std::string& filename, bool read_only) {
+Outcome<OptionValues> options_for_image(const std::string& filename, bool read_only) {
+    OptionValues storage("node options");
+    if (is_storage_address(filename)) {
+        Outcome<OptionValues> addressed = storage_options(filename);
+        if (!addressed) return addressed;
+        storage = std::move(*addressed);
+    } else {
+        storage.replace("driver", "file");
+        storage.replace("filename", filename);
+    }
     OptionValues options("node options");
     options.replace("driver", "zoned");
-    options.replace("file.driver", "file");
-    options.replace("file.filename", filename);
+    put_below(options, "file", storage);
     if (read_only) {
         options.replace("read-only", "on");
         options.replace("file.read-only", "on");
-        options.replace("file.locking", "off");
+        set_in_all_nodes(options, "locking", "off");
     }
     return options;
 }

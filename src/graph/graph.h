@@ -68,8 +68,10 @@ class NamedNodes {
                                                                   OptionValues options,
                                                                   NamedNodes& named);
 
-/// Options for a plain file name: the zoned format over the file driver.
+/// Options for a plain file name: the zoned format over the file driver; or over the driver of a
+/// storage address.
 /// @param read_only  opens without a lock, so that an image in use can be looked at
-[[nodiscard]] OptionValues options_for_image(const std::string& filename, bool read_only);
+/// Errors: the form of an address.
+[[nodiscard]] Outcome<OptionValues> options_for_image(const std::string& filename, bool read_only);
 
 }  // namespace zbdkit

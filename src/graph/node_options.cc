@@ -35,7 +35,7 @@ bool has_option(std::string_view driver_name, std::string_view name) {
 
 }  // namespace
 
-void set_in_all_nodes(OptionValues& options, std::string_view name, std::string_view value) {
+bool set_in_all_nodes(OptionValues& options, std::string_view name, std::string_view value) {
     std::vector<std::string> keys;
     for (const auto& [key, driver] : options.items()) {
         if (!names_driver(key) || !has_option(driver, name)) continue;
@@ -44,6 +44,7 @@ void set_in_all_nodes(OptionValues& options, std::string_view name, std::string_
     for (const std::string& key : keys) {
         if (!options.has(key)) options.replace(key, std::string(value));
     }
+    return !keys.empty();
 }
 
 NodeReferences references_of(const OptionValues& options) {

@@ -12,7 +12,8 @@ namespace zbdkit {
 
 /// Sets an option of every node whose driver has it, unless it was given.
 /// @param options  of the topmost node, with those of its children below it
-void set_in_all_nodes(OptionValues& options, std::string_view name, std::string_view value);
+/// @return whether any has it
+bool set_in_all_nodes(OptionValues& options, std::string_view name, std::string_view value);
 
 /// What the options of a node name, those of its inline children included.
 struct NodeReferences {

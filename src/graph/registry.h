@@ -4,6 +4,7 @@
 
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "block/driver.h"
 
@@ -11,7 +12,15 @@ namespace zbdkit {
 
 [[nodiscard]] std::span<const DriverInfo* const> drivers();
 
-/// Errors: an unknown name, with the nearest known one.
+/// A driver that is built only where its library is.
+struct OptionalDriver {
+    std::string_view name;
+    std::string_view library;
+};
+/// Those that this build lacks.
+[[nodiscard]] std::vector<OptionalDriver> absent_drivers();
+
+/// Errors: an unknown name, with the nearest known one; one that this build lacks.
 [[nodiscard]] Outcome<const DriverInfo*> find_driver(std::string_view name);
 
 /// Every kind of object that "--object" makes.

@@ -77,6 +77,13 @@ void Reactor::add_timer(std::uint64_t due_ns, std::coroutine_handle<> handle) {
     std::ranges::push_heap(timers_, std::greater());
 }
 
+void Reactor::remove_timer(std::coroutine_handle<> handle) {
+    const auto found = std::ranges::find(timers_, handle, &Timer::handle);
+    ZBDKIT_ASSERT(found != timers_.end());
+    timers_.erase(found);
+    std::ranges::make_heap(timers_, std::greater());
+}
+
 /// Timers that are set meanwhile wait for the next turn, due or not: a coroutine that sleeps for
 /// 0 ns in a loop must not keep the reactor here.
 void Reactor::run_due_timers() {

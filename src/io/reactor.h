@@ -20,6 +20,8 @@
 
 namespace zbdkit {
 
+class Alarm;
+
 class Reactor {
   public:
     explicit Reactor(std::unique_ptr<IoEngine> engine);
@@ -61,7 +63,10 @@ class Reactor {
             return std::pair(due_ns, order) > std::pair(other.due_ns, other.order);
         }
     };
+    friend class Alarm;
     void add_timer(std::uint64_t due_ns, std::coroutine_handle<> handle);
+    /// @param handle  that of a timer that is set
+    void remove_timer(std::coroutine_handle<> handle);
     void run_posted();
     void run_due_timers();
     [[nodiscard]] std::uint64_t poll_deadline(bool may_wait) const;

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/log.h"
+#include "graph/registry.h"
 #include "io/blocking_pool.h"
 #include "io/uring_engine.h"
 #include "node/format/zoned.h"
@@ -78,14 +79,19 @@ std::string setup_name(const testing::TestParamInfo<DiskSetup>& info) {
         case Storage::memory: return "memory";
         case Storage::file: return "file";
         case Storage::file_direct: return "file_direct";
+        case Storage::nbd: return "nbd";
     }
     return "unknown";
 }
 
 std::vector<DiskSetup> all_storages() {
-    return {{.storage = Storage::memory, .stack = {}},
-            {.storage = Storage::file, .stack = {}},
-            {.storage = Storage::file_direct, .stack = {}}};
+    std::vector<DiskSetup> setups = {{.storage = Storage::memory, .stack = {}},
+                                     {.storage = Storage::file, .stack = {}},
+                                     {.storage = Storage::file_direct, .stack = {}}};
+    if (find_driver("nbd") && Nbdkit::is_installed()) {
+        setups.push_back({.storage = Storage::nbd, .stack = {}});
+    }
+    return setups;
 }
 
 std::vector<DiskSetup> over_memory(const std::vector<Stack>& stacks) {
@@ -126,6 +132,10 @@ Disk::Disk(DiskSetup setup, std::uint64_t size, const std::string& options)
     must(reactor_->run_to_end(zoned::format_image(*node, image)));
     must(reactor_->run_to_end(node->close()));
     node.reset();
+    if (setup_.storage == Storage::nbd) {
+        server_ = std::make_unique<Nbdkit>();
+        server_->start({"file", (folder_ / "disk.zbd").string()});
+    }
     open();
 }
 
@@ -141,6 +151,9 @@ std::unique_ptr<BlockNode> Disk::open_image() {
     if (setup_.storage == Storage::memory) {
         must(named.put_as("storage", make_memory_node(memory_->bytes())));
         options.replace("file", "storage");
+    } else if (setup_.storage == Storage::nbd) {
+        options.replace("file.driver", "nbd");
+        options.replace("file.uri", server_->uri());
     } else {
         options.replace("file.driver", "file");
         options.replace("file.filename", (folder_ / "disk.zbd").string());

@@ -18,6 +18,7 @@
 #include "graph/graph.h"
 #include "io/reactor.h"
 #include "tests/conformance/stacks.h"
+#include "tests/support/node/nbdkit.h"
 
 namespace zbdkit::test {
 
@@ -25,7 +26,7 @@ namespace zbdkit::test {
 using Answer = std::optional<Errc>;
 inline constexpr Answer kOk = std::nullopt;
 
-enum class Storage : std::uint8_t { memory, file, file_direct };
+enum class Storage : std::uint8_t { memory, file, file_direct, nbd };
 
 /// What a disk stands on, and what is put over it.
 struct DiskSetup {
@@ -34,7 +35,7 @@ struct DiskSetup {
 };
 [[nodiscard]] std::string setup_name(const testing::TestParamInfo<DiskSetup>& info);
 
-/// No stack over each kind of storage.
+/// No stack over each kind of storage; over NBD only where there is a server for it.
 [[nodiscard]] std::vector<DiskSetup> all_storages();
 /// Each stack over memory.
 [[nodiscard]] std::vector<DiskSetup> over_memory(const std::vector<Stack>& stacks);
@@ -104,6 +105,7 @@ class Disk {
     DiskSetup setup_;
     std::unique_ptr<Reactor> reactor_;
     std::filesystem::path folder_;
+    std::unique_ptr<Nbdkit> server_;  ///< of Storage::nbd, on the file in the folder
     /// Of Storage::memory: outlives the graph, so that it can be reopened.
     std::unique_ptr<SparseMemory> memory_;
     std::unique_ptr<BlockBackend> backend_;

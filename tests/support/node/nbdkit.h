@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// A real NBD server, nbdkit, as a child process for as long as this object lives. Its socket is
+// made here and handed to it, so whoever connects waits for it and nobody has to wait for it to be
+// ready.
+#pragma once
+
+#include <sys/types.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace zbdkit::test {
+
+class Nbdkit {
+  public:
+    /// Whether the host has one: without, a test is skipped.
+    [[nodiscard]] static bool is_installed();
+
+    /// Makes a folder and a socket; starts nothing.
+    Nbdkit();
+    Nbdkit(const Nbdkit&) = delete;
+    Nbdkit& operator=(const Nbdkit&) = delete;
+    ~Nbdkit();
+
+    /// @param arguments  after those that say where and how it serves: plugin, filters, ...
+    void start(const std::vector<std::string>& arguments);
+    /// Ends it as a crash does. What it has acknowledged and not given to the host is gone.
+    void kill();
+    /// Holds it: it answers nothing, and its connections stay.
+    void freeze() const;
+    void thaw() const;
+
+    [[nodiscard]] std::string uri(const std::string& scheme = "nbd",
+                                  const std::string& export_name = "") const;
+    [[nodiscard]] std::filesystem::path folder() const { return folder_; }
+    [[nodiscard]] std::filesystem::path socket() const { return folder_ / "nbd.sock"; }
+
+  private:
+    std::filesystem::path folder_;
+    pid_t process_ = 0;
+};
+
+}  // namespace zbdkit::test
