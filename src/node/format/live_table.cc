@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "node/format/page_writes.h"
+
 namespace zbdkit::zoned {
 namespace {
 
@@ -59,18 +61,18 @@ void LiveTable::mark_changed(std::uint32_t page) {
 /// Words may change again while their page is on its way, so what is written is a copy of it.
 Task<Result<void>> LiveTable::write_changed_pages() {
     const std::vector<std::uint32_t> pages = std::exchange(changed_pages_, {});
-    for (const std::uint32_t page : pages) is_changed_.at(page) = false;
-    AlignedBuffer image(kPageSize);
-    Result<void> result;
+    AlignedBuffer images(pages.size() * kPageSize);
+    std::vector<PageWrite> writes;
     for (const std::uint32_t page : pages) {
-        if (result) {
-            const std::uint64_t start = std::uint64_t{page} * kPageSize;
-            std::ranges::copy(words_.subspan(start, kPageSize), image.bytes().begin());
-            const iovec segment = segment_of(image.bytes());
-            Request request = write_request({offset_ + start, kPageSize}, IoSegments(&segment, 1));
-            result = co_await child_.submit(request);
-        }
-        if (!result) mark_changed(page);
+        is_changed_.at(page) = false;
+        const std::uint64_t start = std::uint64_t{page} * kPageSize;
+        const MutableBytes image = images.bytes().subspan(writes.size() * kPageSize, kPageSize);
+        std::ranges::copy(words_.subspan(start, kPageSize), image.begin());
+        writes.push_back({.offset = offset_ + start, .page = image});
+    }
+    const Result<void> result = co_await write_pages(child_, writes);
+    if (!result) {
+        for (const std::uint32_t page : pages) mark_changed(page);
     }
     co_return result;
 }

@@ -65,6 +65,41 @@ TEST_F(WrittenLiveTable, requests_that_complete_meanwhile_share_the_next_write) 
     EXPECT_LE(table_writes(), 2);
 }
 
+/// Over a network a round would else be as long as it has pages.
+TEST_F(WrittenLiveTable, pages_of_a_round_are_written_at_the_same_time) {
+    constexpr std::uint64_t kSmallZone = 64 * kKiB;
+    make(1024 * kSmallZone, "zone.size=64K");
+    hold_table();
+    for (const std::uint64_t zone : {0U, 1U, 600U}) start(Op::write, zone * kSmallZone, 4096, 1);
+    settle();
+    below_->release(0);
+    settle();
+    for (int data = 0; data < 2; ++data) below_->release(0);
+    settle();
+    ASSERT_EQ(below_->held_count(), 1U);
+    below_->release(0);
+    settle();
+    ASSERT_EQ(below_->held_count(), 2U);
+    EXPECT_EQ(below_->held_range(0).offset, layout_.live_table_offset);
+    EXPECT_EQ(below_->held_range(1).offset, layout_.live_table_offset + 4096);
+    below_->release(1);
+    settle();
+    EXPECT_FALSE(pendings_.back().done);
+    below_->release(0);
+    settle();
+    EXPECT_TRUE(std::ranges::all_of(pendings_, &Pending::done));
+
+    start(flush_request());
+    settle();
+    ASSERT_EQ(below_->held_count(), 2U);
+    EXPECT_EQ(below_->held_range(0).offset, layout_.slot_offset(0, 1));
+    EXPECT_EQ(below_->held_range(1).offset, layout_.slot_offset(1, 1));
+    below_->release(0);
+    below_->release(0);
+    settle();
+    EXPECT_TRUE(pendings_.back().done);
+}
+
 TEST_F(WrittenLiveTable, completed_requests_outlive_the_daemon) {
     start(Op::write, kZone, 8192, 1);
     start(Op::append, 2 * kZone, 4096, 2);

@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "node/format/page_writes.h"
 
 namespace zbdkit::zoned {
 namespace {
@@ -483,6 +484,19 @@ Task<void> ZonedStore::distrust() {
     }
 }
 
+/// Each to the slot that does not count yet.
+/// @param images  of all pages, one behind the other
+Task<Result<void>> ZonedStore::write_commit_pages(std::span<const std::uint32_t> pages,
+                                                  MutableBytes images) {
+    std::vector<PageWrite> writes;
+    for (const std::uint32_t page : pages) {
+        const auto other_slot = static_cast<std::uint8_t>(1 - pages_.at(page).slot);
+        writes.push_back({.offset = layout_.slot_offset(page, other_slot),
+                          .page = images.subspan(writes.size() * kPageSize, kPageSize)});
+    }
+    co_return co_await write_pages(child_, writes);
+}
+
 Task<Result<void>> ZonedStore::run_round() {
     const std::vector<Change> changes = std::exchange(staged_, {});
     if (sync_failed_) {
@@ -497,11 +511,7 @@ Task<Result<void>> ZonedStore::run_round() {
     Result<void> result;
     if (live_.has_unpublished()) result = co_await live_.publish();
     if (result) result = co_await sync_child();
-    for (std::size_t i = 0; i < pages.size() && result; ++i) {
-        const auto other_slot = static_cast<std::uint8_t>(1 - pages_.at(pages[i]).slot);
-        result = co_await write_bytes(child_, layout_.slot_offset(pages[i], other_slot),
-                                      images.bytes().subspan(i * kPageSize, kPageSize));
-    }
+    if (result) result = co_await write_commit_pages(pages, images.bytes());
     if (result && !pages.empty()) result = co_await sync_child();
     for (const std::uint32_t page : pages) {
         if (!result) {

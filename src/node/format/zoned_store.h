@@ -123,6 +123,8 @@ class ZonedStore {
 
     void mark_dirty(std::uint32_t zone);
 
+    [[nodiscard]] Task<Result<void>> write_commit_pages(std::span<const std::uint32_t> pages,
+                                                        MutableBytes images);
     [[nodiscard]] Task<Result<void>> run_round();
     std::vector<std::uint32_t> take_dirty_pages();
     [[nodiscard]] AlignedBuffer images_of(std::span<const std::uint32_t> pages,
