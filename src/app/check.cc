@@ -18,6 +18,7 @@
 #include "app/image_state.h"
 #include "app/messages.h"
 #include "app/workshop.h"
+#include "graph/graph.h"
 
 namespace zbdkit::app {
 namespace {
@@ -93,8 +94,8 @@ Task<Outcome<void>> grow(Opened& opened, std::uint64_t length) {
         co_return failure(
             fmt::format("cannot make '{}' longer: {}", filename, std::strerror(errno)));
     }
-    co_await ok(opened.storage.node->close());
-    opened.storage.node.reset();
+    const std::unique_ptr<BlockNode> node = std::move(opened.storage.node);
+    co_await ok(node->close());
     co_return co_await open(opened);
 }
 
@@ -113,9 +114,7 @@ Task<Outcome<void>> repair(Opened& opened, Checkup& checkup, Permission permissi
     co_return Outcome<void>{};
 }
 
-Task<Outcome<Checkup>> check(OpenContext& context, OptionValues options, CheckArguments arguments) {
-    Opened opened{context, std::move(options), {}};
-    co_await ok(open(opened));
+Task<Outcome<Checkup>> check_opened(Opened& opened, const CheckArguments& arguments) {
     if (!arguments.repair && !opened.storage.filename.empty()) {
         co_await ok(check_not_in_use(opened.storage.filename));
     }
@@ -126,7 +125,16 @@ Task<Outcome<Checkup>> check(OpenContext& context, OptionValues options, CheckAr
         const Permission permission = arguments.force ? Permission::force : Permission::repair;
         co_await ok(repair(opened, checkup, permission));
     }
-    co_await ok(opened.storage.node->close());
+    const std::unique_ptr<BlockNode> node = std::move(opened.storage.node);
+    co_await ok(node->close());
+    co_return checkup;
+}
+
+Task<Outcome<Checkup>> check(OpenContext& context, OptionValues options, CheckArguments arguments) {
+    Opened opened{context, std::move(options), {}};
+    co_await ok(open(opened));
+    Outcome<Checkup> checkup = co_await check_opened(opened, arguments);
+    co_await close_left_behind(std::move(opened.storage.node));
     co_return checkup;
 }
 

@@ -50,20 +50,37 @@ struct OpenDisk {
     std::optional<ImageFacts> image;
 };
 
-Task<Outcome<OpenDisk>> open_disk(OpenContext& context, OptionValues options) {
+Task<Outcome<ImageFacts>> facts_of(const ImageStorage& storage) {
+    ImageFacts image;
+    image.superblock = co_await ok(zoned::read_superblock(*storage.node));
+    image.recovery = co_await ok(recovery_of(image.superblock));
+    if (!storage.filename.empty()) image.file = co_await ok(file_state(storage.filename));
+    co_return image;
+}
+
+/// Looks at the storage, and leaves it in `named` for the format.
+Task<Outcome<ImageFacts>> look_below(OpenContext& context, OptionValues& options,
+                                     NamedNodes& named) {
+    ImageStorage storage = co_await ok(open_image_storage(context, options));
+    Outcome<ImageFacts> image = co_await facts_of(storage);
+    co_await ok(named.put_as("image-storage", std::move(storage.node)));
+    options.replace("file", "image-storage");
+    co_return image;
+}
+
+Task<Outcome<OpenDisk>> open_over(OpenContext& context, OptionValues options, NamedNodes& named) {
     OpenDisk disk;
-    NamedNodes named;
     if (options.text("driver") == "zoned" && !options.has("file")) {
-        ImageStorage storage = co_await ok(open_image_storage(context, options));
-        ImageFacts image;
-        image.superblock = co_await ok(zoned::read_superblock(*storage.node));
-        image.recovery = co_await ok(recovery_of(image.superblock));
-        if (!storage.filename.empty()) image.file = co_await ok(file_state(storage.filename));
-        disk.image = std::move(image);
-        co_await ok(named.put_as("image-storage", std::move(storage.node)));
-        options.replace("file", "image-storage");
+        disk.image = co_await ok(look_below(context, options, named));
     }
     disk.node = co_await ok(open_node(context, std::move(options), named));
+    co_return disk;
+}
+
+Task<Outcome<OpenDisk>> open_disk(OpenContext& context, OptionValues options) {
+    NamedNodes named;
+    Outcome<OpenDisk> disk = co_await open_over(context, std::move(options), named);
+    co_await close_left_behind(named.take_any());
     co_return disk;
 }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "app/zone_source.h"
 
+#include "graph/graph.h"
+
 namespace zbdkit::app {
 namespace {
 
@@ -37,7 +39,12 @@ Result<std::vector<ZoneDescriptor>> ZoneSource::report(std::uint64_t offset) {
     return zones;
 }
 
-Outcome<void> ZoneSource::close() { return workshop_.run(node_->close()); }
+ZoneSource::~ZoneSource() { workshop_.run(close_left_behind(std::move(node_))); }
+
+Outcome<void> ZoneSource::close() {
+    const std::unique_ptr<BlockNode> node = std::move(node_);
+    return workshop_.run(node->close());
+}
 
 Result<ZoneSummary> summarize(ZoneSource& source) {
     ZoneSummary summary;

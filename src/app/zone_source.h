@@ -22,6 +22,10 @@ class ZoneSource {
     /// @param workshop  outlives the source
     ZoneSource(Workshop& workshop, std::unique_ptr<BlockNode> node)
         : workshop_(workshop), node_(std::move(node)) {}
+    ZoneSource(const ZoneSource&) = delete;
+    ZoneSource& operator=(const ZoneSource&) = delete;
+    /// Closes the graph, if an error kept others from that.
+    ~ZoneSource();
 
     /// Model none if the disk is not zoned.
     [[nodiscard]] const ZoneGeometry& geometry() const { return node_->info().zones; }
@@ -31,7 +35,7 @@ class ZoneSource {
     /// @param offset  bytes, within the device
     [[nodiscard]] Result<std::vector<ZoneDescriptor>> report(std::uint64_t offset);
 
-    /// Closes the graph.
+    /// Closes the graph. The last call.
     [[nodiscard]] Outcome<void> close();
 
   private:

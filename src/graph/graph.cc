@@ -77,14 +77,10 @@ Outcome<OptionValues> parse_json_options(std::string_view text) {
     return options;
 }
 
-/// What is open already and has no parent yet. Left behind by an error it is closed in good order,
-/// so that no image is left marked as in use.
+/// What is open already and has no parent yet.
 Task<void> close_children(ChildNodes& children) {
     for (std::unique_ptr<BlockNode>& child : children) {
-        if (!child) continue;
-        const Outcome<void> closed = co_await child->close();
-        if (!closed) spdlog::warn("{}", closed.error().message);
-        child.reset();
+        co_await close_left_behind(std::move(child));
     }
 }
 
@@ -239,6 +235,12 @@ Outcome<OptionValues> parse_node_options(std::string_view text) {
 Task<Outcome<std::unique_ptr<BlockNode>>> open_node(OpenContext& context, OptionValues options,
                                                     NamedNodes& named) {
     return open_at_depth(context, std::move(options), named, 0);
+}
+
+Task<void> close_left_behind(std::unique_ptr<BlockNode> node) {
+    if (!node) co_return;
+    const Outcome<void> closed = co_await node->close();
+    if (!closed) spdlog::warn("{}", closed.error().message);
 }
 
 Outcome<OptionValues> options_for_image(const std::string& filename, bool read_only) {

@@ -68,6 +68,10 @@ class NamedNodes {
                                                                   OptionValues options,
                                                                   NamedNodes& named);
 
+/// Closes a node that an error left without an owner, so that no image stays marked as in use or
+/// locked. Logs what that fails with: the error is what matters. Null is no node.
+[[nodiscard]] Task<void> close_left_behind(std::unique_ptr<BlockNode> node);
+
 /// Options for a plain file name: the zoned format over the file driver; or over the driver of a
 /// storage address.
 /// @param read_only  opens without a lock, so that an image in use can be looked at

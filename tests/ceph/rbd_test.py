@@ -174,6 +174,23 @@ class Naming(RbdTest):
                 self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("host-managed", zbdkit("info", self.name()).stdout)
 
+    def test_image_without_zones_is_refused_and_left_as_it_was(self):
+        self.create()
+        raw = self.options().split(",")
+        for words, message in (
+            (("info", self.name()), "no zbdkit image"),
+            (("report", self.name()), "no zbdkit image"),
+            (("check", self.name()), "no zbdkit image"),
+            (("serve", self.name(), "--vhost-user", self.folder / "no.sock"), "no zbdkit image"),
+            (("report", "--image-opts", "driver=raw," + ",".join(f"file.{option}" for option in raw)), "is not zoned"),
+        ):
+            with self.subTest(command=words[0]):
+                done = zbdkit(*words)
+                self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
+                self.assertIn(message, done.stdout + done.stderr)
+        self.assertEqual(cluster.watchers(self.image), 0)
+        self.assertTrue(self.opens())
+
     def test_name_without_image_is_refused(self):
         done = zbdkit("info", "rbd:pool")
         self.assertNotEqual(done.returncode, 0)
