@@ -8,6 +8,8 @@
         cluster.stop_osd()      # it hangs, its connections stay
         cluster.continue_osd()
 
+With Cluster(auth="cephx") clients need keys, and add_user() makes them.
+
 As a program it runs a command beside a cluster, whose configuration is ZBDKIT_TEST_CEPH_CONF there:
 
     tests/ceph/cluster.py run -- COMMAND [ARGUMENT]...
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import base64
 import ctypes
 import json
 import os
@@ -28,6 +31,7 @@ import random
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -58,10 +62,10 @@ cluster addr = 127.0.0.1
 ms bind ipv6 = false
 ms bind port min = {osd_port}
 ms bind port max = {last_port}
-auth cluster required = none
-auth service required = none
-auth client required = none
-keyring = {run}/keyring
+auth cluster required = {auth}
+auth service required = {auth}
+auth client required = {auth}
+keyring = {keyring}
 run dir = {run}
 log file = {run}/log/$name.log
 mon cluster log file = {run}/log/cluster.log
@@ -85,9 +89,25 @@ bluestore block size = 4294967296
 osd client watch timeout = {watch}
 mon data = {run}/mon
 osd data = {run}/osd
+[osd]
+keyring = {run}/osd/keyring
 [client]
 log file = {run}/log/client.log
 """
+
+# The monitor's first key, and that of client.admin, which is whoever does not say another name.
+FIRST_KEYS = """\
+[mon.]
+key = {monitor}
+caps mon = "allow *"
+[client.admin]
+key = {admin}
+caps mon = "allow *"
+caps osd = "allow *"
+caps mgr = "allow *"
+"""
+# What an OSD may do.
+OSD_CAPS = ("mon", "allow profile osd", "osd", "allow *")
 
 
 class ClusterError(Exception):
@@ -118,10 +138,12 @@ class Cache:
 class Cluster:
     """A running cluster with a pool named "rbd", until stop(), the end of `with` or of this process."""
 
-    def __init__(self, store: str = "memstore") -> None:
-        """store: memstore, or bluestore, whose data outlives the OSD's process."""
+    def __init__(self, store: str = "memstore", auth: str = "none") -> None:
+        """store: memstore, or bluestore, whose data outlives the OSD's process.
+        auth: none, or cephx, with which nobody gets in without a key."""
         self.cache = Cache()
         self._store = store
+        self._auth = auth
         self._keep = False
         self._processes: dict[str, subprocess.Popen] = {}
         self._fsid = str(uuid.uuid4())
@@ -185,11 +207,19 @@ class Cluster:
         self.port = port
         for name in ("log", "mon", "osd"):
             (self.folder / name).mkdir(exist_ok=True)
-        (self.folder / "keyring").touch()
-        self.conf.write_text(
+        (self.folder / "keyring").write_text(FIRST_KEYS.format(monitor=new_key(), admin=new_key()))
+        self.write_conf(self.conf, self.folder / "keyring")
+
+    def write_conf(self, path: pathlib.Path, keyring: pathlib.Path, auth: str = "") -> None:
+        """A configuration of this cluster, for who has the keys in `keyring`, which need not be there.
+
+        auth: what the client takes for the cluster's, if it errs.
+        """
+        path.write_text(
             CONF.format(
-                fsid=self._fsid, port=port, v1_port=port + 1, osd_port=port + 10, last_port=port + PORTS - 1,
-                run=self.folder, lib=self.cache.lib, store=self._store, watch=WATCH_SECONDS,
+                fsid=self._fsid, port=self.port, v1_port=self.port + 1, osd_port=self.port + 10,
+                last_port=self.port + PORTS - 1, run=self.folder, lib=self.cache.lib, store=self._store,
+                watch=WATCH_SECONDS, auth=auth or self._auth, keyring=keyring,
             )
         )  # fmt: skip
 
@@ -211,9 +241,12 @@ class Cluster:
     def _make_osd(self) -> None:
         identity = str(uuid.uuid4())
         self.command("osd new", uuid=identity)
+        # Who asks no keys does not mind one.
+        keys = self.command("auth get-or-create", entity="osd.0", caps=OSD_CAPS)
+        (self.folder / "osd" / "keyring").write_text(keys)
         self._tool(
             "ceph-osd", "--conf", self.conf, "--id", "0", "--mkfs", "--osd-uuid", identity, "--keyring",
-            self.folder / "keyring",
+            self.folder / "osd" / "keyring",
         )  # fmt: skip
 
     def start_osd(self) -> None:
@@ -238,6 +271,18 @@ class Cluster:
 
     def continue_osd(self) -> None:
         self._processes["osd"].send_signal(signal.SIGCONT)
+
+    # --- users -----------------------------------------------------------------------------------
+
+    def add_user(self, name: str, **caps: str) -> pathlib.Path:
+        """A user who may do that: mon="profile rbd", osd="profile rbd pool=rbd". Returns a configuration with
+        the keys of nobody else."""
+        words = [word for service in caps.items() for word in service]
+        keyring = self.folder / f"{name}.keyring"
+        keyring.write_text(self.command("auth get-or-create", entity=f"client.{name}", caps=words))
+        conf = self.folder / f"{name}.conf"
+        self.write_conf(conf, keyring)
+        return conf
 
     # --- pools and images ------------------------------------------------------------------------
 
@@ -312,6 +357,12 @@ class Cluster:
             time.sleep(0.02)
 
 
+def new_key() -> str:
+    """A key as a keyring has them: type 1 (AES), when it was made, its length, the key."""
+    secret = os.urandom(16)
+    return base64.b64encode(struct.pack("<HIIH", 1, int(time.time()), 0, len(secret)) + secret).decode()
+
+
 def _free_ports() -> int:
     """The first of a row of ports, of which at least those that must be free are."""
     for _ in range(100):
@@ -358,12 +409,12 @@ def _monitor_command(conf: pathlib.Path, command: dict, seconds: int) -> str:
         rados.rados_shutdown(handle)
 
 
-def run(command: list[str], store: str) -> int:
+def run(command: list[str], store: str, auth: str) -> int:
     reason = Cache().missing()
     if reason:
         print(f"skipped: {reason}")
         return SKIPPED
-    with Cluster(store) as cluster:
+    with Cluster(store, auth) as cluster:
         environment = {**os.environ, "ZBDKIT_TEST_CEPH_CONF": str(cluster.conf)}
         status = subprocess.run(command, env=environment, check=False).returncode
         if status != 0:
@@ -376,11 +427,12 @@ def main(arguments: list[str]) -> int:
     commands = parser.add_subparsers(required=True)
     runner = commands.add_parser("run")
     runner.add_argument("--store", default="memstore", choices=("memstore", "bluestore"))
+    runner.add_argument("--auth", default="none", choices=("none", "cephx"))
     runner.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
     # An exit runs what takes the cluster down.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    return run(options.command, options.store)
+    return run(options.command, options.store, options.auth)
 
 
 if __name__ == "__main__":

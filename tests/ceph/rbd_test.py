@@ -19,11 +19,13 @@ import unittest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
-from cluster import SKIPPED, Cache, Cluster  # noqa: E402
+from cluster import SKIPPED, Cache, Cluster, new_key  # noqa: E402
 
-ZBDKIT = os.environ.get("ZBDKIT", "zbdkit")
+ZBDKIT = os.path.abspath(shutil.which(os.environ.get("ZBDKIT", "zbdkit")) or "zbdkit")
 WAIT_S = 60
 PROMPT = b"qemu-io> "
+# What comes before the bytes of the zones in the images here.
+DATA_START = 1 << 20
 FENCED = "another client has taken the image over"
 
 cluster: Cluster
@@ -112,6 +114,42 @@ class Shell:
             self._log.close()
 
 
+class Daemon:
+    """`zbdkit serve` as another host would have it: nothing of its folders is another one's."""
+
+    def __init__(self, folder: pathlib.Path, *words: str) -> None:
+        folder.mkdir()
+        self.socket = folder / "disk.sock"
+        self._log = folder / "log"
+        folders = {name: str(folder) for name in ("XDG_RUNTIME_DIR", "TMPDIR", "HOME")}
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [ZBDKIT, "serve", *words, "--vhost-user", self.socket], cwd=folder, env={**os.environ, **folders},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+    def serves(self) -> bool:
+        """Whether it does; waits until that is known."""
+        wait_until(lambda: self.socket.exists() or self.process.poll() is not None, "the daemon's socket")
+        return self.process.poll() is None
+
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def log_with(self, text: str) -> str:
+        wait_until(lambda: text in self.log(), f"'{text}' in the log: {self.log()}")
+        return self.log()
+
+    def stop(self) -> int:
+        """As a service manager does. Returns its exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(WAIT_S)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
 class RbdTest(unittest.TestCase):
     def setUp(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="zbdkit-rbd-"))
@@ -133,6 +171,27 @@ class RbdTest(unittest.TestCase):
         made = zbdkit("create", source, "64M", "-o", "zone.size=4M")
         self.assertEqual(made.returncode, 0, made.stderr)
         cluster.import_image(source, self.image)
+
+    def daemon(self, name: str, *words: str) -> Daemon:
+        daemon = Daemon(self.folder / name, self.name(), *words)
+        self.addCleanup(daemon.kill)
+        return daemon
+
+    def bench(self, daemon: Daemon, *words: str) -> subprocess.Popen:
+        """A guest's load on the daemon, which checks what it reads."""
+        load = subprocess.Popen(
+            [ZBDKIT, "bench", daemon.socket, "--verify", "--wait", "event", "--depth", "16", *words],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        self.addCleanup(load.stderr.close)
+        self.addCleanup(load.wait)
+        self.addCleanup(load.kill)
+        return load
+
+    def owner(self) -> str:
+        """The address of the lock's owner as the cluster's own tool sees it."""
+        listing = cluster.rbd("lock", "ls", f"rbd/{self.image}")
+        return re.search(r"127\.0\.0\.1:\S+", listing)[0]
 
     def shell(self, *words: str) -> Shell:
         shell = Shell(self.folder, *words)
@@ -262,11 +321,6 @@ class Lock(RbdTest):
         super().setUp()
         self.create()
 
-    def owner(self) -> str:
-        """The address of the lock's owner as the cluster's own tool sees it."""
-        listing = cluster.rbd("lock", "ls", f"rbd/{self.image}")
-        return re.search(r"127\.0\.0\.1:\S+", listing)[0]
-
     def test_second_process_is_told_who_has_the_lock(self):
         shell = self.open()
         message = self.refusal()
@@ -378,18 +432,11 @@ class Zones(RbdTest):
         self.assertIn("wrote 8192/8192", shell.run("write -P 7 0 8k"))
         self.assertIn("in use by the client at", zbdkit("serve", self.name(), "--vhost-user", self.folder / "no.sock").stderr)
 
-        path = self.folder / "disk.sock"
-        daemon = subprocess.Popen(
-            [ZBDKIT, "serve", self.name(), "--force-takeover", "--vhost-user", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.addCleanup(daemon.stdout.close)
-        self.addCleanup(daemon.wait)
-        self.addCleanup(daemon.kill)
-        wait_until(lambda: path.exists() or daemon.poll() is not None, "the daemon's socket")
+        daemon = self.daemon("daemon", "--force-takeover")
+        self.assertTrue(daemon.serves(), daemon.log())
         self.assertIn("write failed", shell.run("write -P 9 8k 4k"))
         shell.kill()
-        daemon.send_signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(WAIT_S), 0, daemon.stdout.read())
+        self.assertEqual(daemon.stop(), 0, daemon.log())
         # What completed is there, what was refused is not.
         self.assertIn("wptr 0x10", zbdkit("io", "-r", self.name(), "-c", "zrp 0 1").stdout)
 
@@ -427,20 +474,197 @@ class Zones(RbdTest):
         self.assertEqual(checked.returncode, 0, checked.stdout + checked.stderr)
 
     def test_daemon_serves_it_and_gives_the_lock_back(self):
-        path = self.folder / "disk.sock"
-        daemon = subprocess.Popen(
-            [ZBDKIT, "serve", self.name(), "--vhost-user", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-        self.addCleanup(daemon.stdout.close)
-        self.addCleanup(daemon.wait)
-        self.addCleanup(daemon.kill)
-        wait_until(lambda: path.exists() or daemon.poll() is not None, "the daemon's socket")
-        loaded = zbdkit("bench", path, "--op", "append", "--verify", "--wait", "event", "--seconds", "1")
-        daemon.send_signal(signal.SIGTERM)
-        self.assertEqual(daemon.wait(WAIT_S), 0, daemon.stdout.read())
-        self.assertEqual(loaded.returncode, 0, loaded.stderr)
+        daemon = self.daemon("daemon")
+        self.assertTrue(daemon.serves(), daemon.log())
+        load = self.bench(daemon, "--op", "append", "--seconds", "1")
+        self.assertEqual(load.wait(WAIT_S), 0, load.stderr.read())
+        self.assertEqual(daemon.stop(), 0, daemon.log())
         self.assertIn("state:     clean", zbdkit("info", self.name()).stdout)
         self.assertTrue(self.opens())
+
+
+class Handover(RbdTest):
+    """Two daemons that share nothing but the cluster, one after the other."""
+
+    def setUp(self):
+        super().setUp()
+        self.create_zoned()
+
+    def bytes(self) -> bytes:
+        """All that the image has in the cluster."""
+        path = self.folder / "exported"
+        path.unlink(missing_ok=True)
+        cluster.rbd("export", "--no-progress", f"rbd/{self.image}", path)
+        return path.read_bytes()
+
+    def report(self) -> str:
+        done = zbdkit("report", self.name())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def fill(self, daemon: Daemon) -> None:
+        load = self.bench(daemon, "--op", "append", "--seconds", "1", "--zones", "3")
+        self.assertEqual(load.wait(WAIT_S), 0, load.stderr.read())
+
+    def test_next_daemon_goes_on_at_once_where_the_last_one_stopped(self):
+        first = self.daemon("first")
+        self.assertTrue(first.serves(), first.log())
+        self.fill(first)
+        self.assertEqual(first.stop(), 0, first.log())
+        left, zones = self.bytes(), self.report()
+
+        second = self.daemon("second")
+        self.assertTrue(second.serves(), second.log())
+
+        self.assertNotIn("taken from", second.log())
+        self.assertIn("OPEN", zones.upper())
+        self.assertEqual(self.report(), zones)
+        self.assertEqual(self.bytes()[DATA_START:], left[DATA_START:])
+        self.fill(second)
+        self.assertEqual(second.stop(), 0, second.log())
+
+    def test_next_daemon_is_refused_while_the_last_one_lives(self):
+        first = self.daemon("first")
+        self.assertTrue(first.serves(), first.log())
+        load = self.bench(first, "--op", "append", "--seconds", "1")
+
+        second = self.daemon("second")
+
+        self.assertFalse(second.serves())
+        self.assertIn(f"in use by the client at {self.owner()}: if that has died", second.log())
+        self.assertEqual(load.wait(WAIT_S), 0, load.stderr.read())
+
+    def test_daemon_that_hung_writes_nothing_after_the_takeover(self):
+        first = self.daemon("first")
+        self.assertTrue(first.serves(), first.log())
+        before = self.report()
+        load = self.bench(first, "--op", "append", "--seconds", "60", "--timeout", "60")
+        wait_until(lambda: self.report() != before, "the load to write")
+        first.process.send_signal(signal.SIGSTOP)  # with requests in flight
+
+        second = self.daemon("second", "--force-takeover")
+        self.assertTrue(second.serves(), second.log())
+        self.fill(second)
+        theirs, zones = self.bytes(), self.report()
+        first.process.send_signal(signal.SIGCONT)
+
+        self.assertNotEqual(load.wait(WAIT_S), 0)
+        self.assertIn("the server answered IOERR", load.stderr.read())
+        log = first.log_with("now in use by the client at")
+        self.assertIn("the cluster has cut this client off", log)
+        self.assertIn(f"now in use by the client at {self.owner()}", log)
+        self.assertEqual(self.report(), zones)
+        first.stop()
+        self.assertEqual(self.bytes(), theirs)
+        self.fill(second)
+        self.assertEqual(second.stop(), 0, second.log())
+        self.assertEqual(zbdkit("check", self.name()).returncode, 0)
+
+
+class Keys(RbdTest):
+    """Who a cluster that asks for keys lets in, and what others are told."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(auth="cephx")
+        cls.addClassCleanup(cls.cluster.stop)
+        cls.cluster.start()
+        cls.cluster.create_image("disk", "16M")
+        cls.cluster.create_pool("other")
+        cls.alice = cls.cluster.add_user("alice", mon="profile rbd", osd="profile rbd pool=rbd")
+
+    def name_for(self, user: str, conf: pathlib.Path, image: str = "disk") -> str:
+        return f"rbd:rbd/{image}:id={user}:conf={conf}"
+
+    def options_for(self, user: str, conf: pathlib.Path, more: str = "") -> str:
+        return f"driver=rbd,pool=rbd,image=disk,user={user},conf={conf}{more}"
+
+    def refusal_of(self, user: str, conf: pathlib.Path, more: str = "") -> str:
+        done = zbdkit("io", "--image-opts", self.options_for(user, conf, more), "-c", "write 0 512")
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        return done.stderr
+
+    def conf_with(self, keyring: str, auth: str = "") -> pathlib.Path:
+        """A client's configuration with these keys."""
+        path = self.folder / "keyring"
+        path.write_text(keyring)
+        self.cluster.write_conf(self.folder / "client.conf", path, auth)
+        return self.folder / "client.conf"
+
+    def test_user_with_a_key_makes_and_uses_a_disk(self):
+        name = self.name_for("alice", self.alice, "zones")
+        made = zbdkit("create", name, "16M", "-o", "zone.size=4M")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        shell = self.shell(name)
+        self.assertIn("wrote 8192/8192", shell.run("write -P 7 4M 8k"))
+        self.assertIn("read 8192/8192", shell.run("read -P 7 4M 8k"))
+        self.assertEqual(shell.close(), 0)
+
+    def test_user_with_a_key_may_take_over(self):
+        old = self.shell("--image-opts", self.options_for("admin", self.cluster.conf))
+        self.assertTrue(old.is_open(), old.log())
+        self.assertIn("in use by the client at", self.refusal_of("alice", self.alice))
+
+        new = self.shell("--image-opts", self.options_for("alice", self.alice, ",force-takeover=on"))
+
+        self.assertIn("wrote 512/512", new.run("write 0 512"))
+        self.assertIn("write failed", old.run("write 0 512"))
+
+    def test_wrong_key_is_refused(self):
+        message = self.refusal_of("alice", self.conf_with(f"[client.alice]\nkey = {new_key()}\n"))
+        self.assertIn(f"the cluster in '{self.folder}/client.conf' does not let user 'alice' in", message)
+        self.assertIn("expected the key that 'ceph auth get client.alice' shows", message)
+
+    def test_damaged_key_is_refused(self):
+        message = self.refusal_of("alice", self.conf_with("[client.alice]\nkey = nothing\n"))
+        self.assertIn("expected a whole key of user 'alice' in a keyring", message)
+
+    def test_user_whom_the_cluster_does_not_know_is_refused(self):
+        message = self.refusal_of("nobody", self.conf_with(f"[client.nobody]\nkey = {new_key()}\n"))
+        self.assertIn("does not let user 'nobody' in (options 'conf', 'user')", message)
+
+    def test_user_whose_key_the_keyring_lacks_is_refused(self):
+        self.assertIn("does not let user 'bob' in (options 'conf', 'user')", self.refusal_of("bob", self.alice))
+
+    def test_user_of_whom_nothing_is_said_is_admin(self):
+        done = zbdkit("info", f"rbd:rbd/disk:conf={self.alice}")
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        self.assertIn("does not let user 'admin' in (options 'conf', 'user')", done.stderr)
+
+    def test_missing_keyring_is_named(self):
+        self.cluster.write_conf(self.folder / "client.conf", self.folder / "absent")
+        message = self.refusal_of("alice", self.folder / "client.conf")
+        self.assertIn("there is no key of user 'alice' (options 'conf', 'user')", message)
+
+    def test_client_that_takes_the_cluster_for_an_open_one_is_refused(self):
+        conf = self.conf_with("", auth="none")
+        self.assertIn("does not let user 'alice' in", self.refusal_of("alice", conf))
+
+    def test_user_of_another_pool_is_told_what_is_needed(self):
+        conf = self.cluster.add_user("elsewhere", mon="profile rbd", osd="profile rbd pool=other")
+        needed = "expected the capabilities mon 'profile rbd' osd 'profile rbd pool=rbd'"
+        self.assertIn(f"the cluster does not allow it to user 'elsewhere': {needed}", self.refusal_of("elsewhere", conf))
+        made = zbdkit("create", self.name_for("elsewhere", conf, "new"), "16M")
+        self.assertIn("cannot create it: the cluster does not allow it to user 'elsewhere'", made.stderr)
+        self.assertIn(needed, made.stderr)
+
+    def test_user_who_may_only_read_reads(self):
+        conf = self.cluster.add_user("reader", mon="profile rbd", osd="profile rbd-read-only pool=rbd")
+        options = self.options_for("reader", conf)
+        done = zbdkit("io", "-r", "--image-opts", options, "-c", "read 0 512")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("the cluster does not allow it to user 'reader'", self.refusal_of("reader", conf))
+
+    def test_user_who_may_fence_nobody_cannot_take_over(self):
+        conf = self.cluster.add_user("meek", mon="allow r", osd="profile rbd pool=rbd")
+        old = self.shell("--image-opts", self.options_for("alice", self.alice))
+        self.assertTrue(old.is_open(), old.log())
+
+        message = self.refusal_of("meek", conf, ",force-takeover=on")
+
+        self.assertIn("cannot break the lock of the client at 127.0.0.1:", message)
+        self.assertIn("the cluster does not allow it to user 'meek': expected the capabilities mon 'profile rbd'", message)
+        self.assertIn("wrote 512/512", old.run("write 0 512"))
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 #include "tests/conformance/disk.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <utility>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -42,6 +44,20 @@ OptionValues options_of(std::initializer_list<std::pair<const char*, std::string
     OptionValues options("test");
     for (const auto& [key, value] : items) options.replace(key, value);
     return options;
+}
+
+constexpr const char* kPool = "rbd";
+
+/// Of the cluster beside this program, or "".
+std::string ceph_conf() {
+    const char* const path = std::getenv("ZBDKIT_TEST_CEPH_CONF");
+    return path == nullptr ? "" : path;
+}
+
+/// No other disk has this name, in this process or in one that uses the same cluster.
+std::string new_rbd_image() {
+    static int count = 0;
+    return fmt::format("conformance-{}-{}", ::getpid(), ++count);
 }
 
 /// One for all disks: to make a thread takes longer than most cases do.
@@ -80,6 +96,7 @@ std::string setup_name(const testing::TestParamInfo<DiskSetup>& info) {
         case Storage::file: return "file";
         case Storage::file_direct: return "file_direct";
         case Storage::nbd: return "nbd";
+        case Storage::rbd: return "rbd";
     }
     return "unknown";
 }
@@ -90,6 +107,9 @@ std::vector<DiskSetup> all_storages() {
                                      {.storage = Storage::file_direct, .stack = {}}};
     if (find_driver("nbd") && Nbdkit::is_installed()) {
         setups.push_back({.storage = Storage::nbd, .stack = {}});
+    }
+    if (find_driver("rbd") && !ceph_conf().empty()) {
+        setups.push_back({.storage = Storage::rbd, .stack = {}});
     }
     return setups;
 }
@@ -114,21 +134,7 @@ Disk::Disk(DiskSetup setup, std::uint64_t size, const std::string& options)
     : setup_(std::move(setup)), reactor_(std::make_unique<Reactor>(make_engine(setup_.storage))) {
     spdlog::set_level(spdlog::level::warn);  // filters of a stack that tell what they saw
     const zoned::NewImage image = plan(setup_.stack, size, options);
-    const std::uint64_t image_size = zoned::layout_of(image.geometry).image_size;
-    OpenContext context{*reactor_, shared_pool()};
-    std::unique_ptr<BlockNode> node;
-    if (setup_.storage == Storage::memory) {
-        memory_ = std::make_unique<SparseMemory>(image_size);
-        node = make_memory_node(memory_->bytes());
-    } else {
-        folder_ = make_folder();
-        const std::string path = (folder_ / "disk.zbd").string();
-        std::ofstream(path).close();
-        std::filesystem::resize_file(path, image_size);
-        NamedNodes none;
-        node = must(reactor_->run_to_end(
-            open_node(context, options_of({{"driver", "file"}, {"filename", path}}), none)));
-    }
+    std::unique_ptr<BlockNode> node = make_storage(zoned::layout_of(image.geometry).image_size);
     must(reactor_->run_to_end(zoned::format_image(*node, image)));
     must(reactor_->run_to_end(node->close()));
     node.reset();
@@ -144,6 +150,50 @@ Disk::~Disk() {
     if (!folder_.empty()) std::filesystem::remove_all(folder_);
 }
 
+std::unique_ptr<BlockNode> Disk::make_storage(std::uint64_t size) {
+    if (setup_.storage == Storage::memory) {
+        memory_ = std::make_unique<SparseMemory>(size);
+        return make_memory_node(memory_->bytes());
+    }
+    OpenContext context{*reactor_, shared_pool()};
+    NamedNodes none;
+    if (setup_.storage == Storage::rbd) {
+        rbd_image_ = new_rbd_image();
+        const DriverInfo* const driver = must(find_driver("rbd"));
+        OptionValues options = storage_options();
+        const bool is_new = must(reactor_->run_to_end(driver->create(context, options, size)));
+        ZBDKIT_ASSERT(is_new);
+        return must(reactor_->run_to_end(open_node(context, std::move(options), none)));
+    }
+    folder_ = make_folder();
+    const std::string path = (folder_ / "disk.zbd").string();
+    std::ofstream(path).close();
+    std::filesystem::resize_file(path, size);
+    return must(reactor_->run_to_end(
+        open_node(context, options_of({{"driver", "file"}, {"filename", path}}), none)));
+}
+
+OptionValues Disk::storage_options() const {
+    switch (setup_.storage) {
+        case Storage::memory: break;  // its node is made by hand
+        case Storage::nbd: return options_of({{"driver", "nbd"}, {"uri", server_->uri()}});
+        case Storage::rbd:
+            return options_of({{"driver", "rbd"},
+                               {"pool", kPool},
+                               {"image", rbd_image_},
+                               {"conf", ceph_conf()},
+                               {"own-connection", takes_over_ ? "on" : "off"},
+                               {"force-takeover", takes_over_ ? "on" : "off"}});
+        case Storage::file:
+        case Storage::file_direct:
+            return options_of(
+                {{"driver", "file"},
+                 {"filename", (folder_ / "disk.zbd").string()},
+                 {"cache.direct", setup_.storage == Storage::file_direct ? "on" : "off"}});
+    }
+    std::unreachable();
+}
+
 std::unique_ptr<BlockNode> Disk::open_image() {
     OpenContext context{*reactor_, shared_pool()};
     NamedNodes named;
@@ -151,13 +201,9 @@ std::unique_ptr<BlockNode> Disk::open_image() {
     if (setup_.storage == Storage::memory) {
         must(named.put_as("storage", make_memory_node(memory_->bytes())));
         options.replace("file", "storage");
-    } else if (setup_.storage == Storage::nbd) {
-        options.replace("file.driver", "nbd");
-        options.replace("file.uri", server_->uri());
     } else {
-        options.replace("file.driver", "file");
-        options.replace("file.filename", (folder_ / "disk.zbd").string());
-        if (setup_.storage == Storage::file_direct) options.replace("file.cache.direct", "on");
+        const OptionValues storage = storage_options();
+        for (const auto& [key, value] : storage.items()) options.replace("file." + key, value);
     }
     return must(reactor_->run_to_end(open_node(context, options, named)));
 }
@@ -197,8 +243,21 @@ void Disk::reopen() {
 }
 
 void Disk::kill_and_reopen() {
+    if (setup_.storage == Storage::rbd) return cut_off_and_reopen();
     backend_.reset();
     open();
+}
+
+/// A client of a cluster has threads that only die with their process. So the old disk is not
+/// dropped: the new one takes the image over, as after a kill, and from then on the cluster lets
+/// the old one do nothing. It closes afterwards, and whatever it still wants to write is refused.
+void Disk::cut_off_and_reopen() {
+    const std::unique_ptr<BlockBackend> old = std::move(backend_);
+    takes_over_ = true;
+    open();
+    takes_over_ = false;
+    const Outcome<void> closed = reactor_->run_to_end(old->close());
+    EXPECT_FALSE(closed) << "the disk that was cut off could still write to its image";
 }
 
 Answer Disk::submit(Request& request) {

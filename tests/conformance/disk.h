@@ -26,7 +26,7 @@ namespace zbdkit::test {
 using Answer = std::optional<Errc>;
 inline constexpr Answer kOk = std::nullopt;
 
-enum class Storage : std::uint8_t { memory, file, file_direct, nbd };
+enum class Storage : std::uint8_t { memory, file, file_direct, nbd, rbd };
 
 /// What a disk stands on, and what is put over it.
 struct DiskSetup {
@@ -35,7 +35,8 @@ struct DiskSetup {
 };
 [[nodiscard]] std::string setup_name(const testing::TestParamInfo<DiskSetup>& info);
 
-/// No stack over each kind of storage; over NBD only where there is a server for it.
+/// No stack over each kind of storage; over NBD only where there is a server for it, and in Ceph
+/// only beside a cluster, whose configuration ZBDKIT_TEST_CEPH_CONF names.
 [[nodiscard]] std::vector<DiskSetup> all_storages();
 /// Each stack over memory.
 [[nodiscard]] std::vector<DiskSetup> over_memory(const std::vector<Stack>& stacks);
@@ -98,14 +99,19 @@ class Disk {
 
   private:
     Answer submit(Request& request);
+    [[nodiscard]] std::unique_ptr<BlockNode> make_storage(std::uint64_t size);
+    [[nodiscard]] OptionValues storage_options() const;
     [[nodiscard]] std::unique_ptr<BlockNode> open_image();
     void open();
     void close();
+    void cut_off_and_reopen();
 
     DiskSetup setup_;
     std::unique_ptr<Reactor> reactor_;
     std::filesystem::path folder_;
     std::unique_ptr<Nbdkit> server_;  ///< of Storage::nbd, on the file in the folder
+    std::string rbd_image_;           ///< of Storage::rbd, its name
+    bool takes_over_ = false;         ///< the next open cuts off who has the image, of Storage::rbd
     /// Of Storage::memory: outlives the graph, so that it can be reopened.
     std::unique_ptr<SparseMemory> memory_;
     std::unique_ptr<BlockBackend> backend_;

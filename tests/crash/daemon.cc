@@ -53,7 +53,7 @@ void Daemon::start() {
     std::vector<std::string> words{
         options_.zbdkit, "serve", options_.image, "--vhost-user", options_.socket,
         "--num-queues",  "2"};
-    if (options_.direct) words.emplace_back("--direct");
+    words.insert(words.end(), options_.more.begin(), options_.more.end());
     pid_ = spawn(std::move(words), options_.log);
 }
 

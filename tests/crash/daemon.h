@@ -21,7 +21,7 @@ class Daemon {
         std::string image;
         std::string socket;
         std::string log;
-        bool direct = false;
+        std::vector<std::string> more{};  ///< options of `zbdkit serve`
     };
 
     explicit Daemon(Options options) : options_(std::move(options)) {}
@@ -29,6 +29,8 @@ class Daemon {
     Daemon& operator=(const Daemon&) = delete;
     ~Daemon();
 
+    /// Serves another image from the next start on.
+    void set_image(std::string image) { options_.image = std::move(image); }
     /// Does not wait until it serves.
     void start();
     /// SIGKILL, and waits until it is gone.

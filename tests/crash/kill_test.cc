@@ -26,7 +26,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kLongestLifeUs = 120'000;
-constexpr std::uint64_t kLongestStartUs = 20'000;
 
 /// A small disk, so that its limits, full zones and the short last one are met all the time.
 std::vector<std::string> random_layout(sim::Random& random) {
@@ -41,6 +40,13 @@ std::vector<std::string> random_layout(sim::Random& random) {
                         "zone.conventional_zones={},zone.max_active_zones={},"
                         "zone.max_open_zones={},zone.max_append_bytes=32K",
                         mode, zone_kib, capacity_kib, random.below(3), max_active, max_open)};
+}
+
+/// Options of every daemon.
+std::vector<std::string> serve_options(const KillTest::Options& options, const Image& image) {
+    std::vector<std::string> words = image.serve_options();
+    if (options.direct) words.emplace_back("--direct");
+    return words;
 }
 
 /// Makes an image look as if another boot of the host had used it, so that what was completed and
@@ -68,22 +74,24 @@ void change_boot(const std::string& image) {
 KillTest::KillTest(const Options& options)
     : options_(options),
       random_(options.seed),
-      image_(options.folder.empty() ? temporary_.file("killed.zbd")
-                                    : options.folder + "/killed.zbd"),
+      layout_(random_layout(random_)),
+      image_(options.medium, options.folder.empty() ? temporary_.file("killed.zbd")
+                                                    : options.folder + "/killed.zbd"),
       socket_(temporary_.file("disk.sock")),
       log_(temporary_.file("log")),
       daemon_({.zbdkit = options.zbdkit,
-               .image = image_,
+               .image = "",
                .socket = socket_,
                .log = log_,
-               .direct = options.direct}) {}
+               .more = serve_options(options, image_)}) {}
 
 void KillTest::report_and_end(void* context, const std::string& text) {
-    const KillTest& test = *static_cast<KillTest*>(context);
+    KillTest& test = *static_cast<KillTest*>(context);
     fmt::print("violation of the crash contract, seed {}: {}", test.options_.seed, text);
     if (test.options_.canary.empty()) {
-        fmt::print("the image is {}, the log {}\n", test.image_, test.log_);
+        fmt::print("the image is {}, the log {}\n", test.image_.name(), test.log_);
     } else {
+        test.image_.drop();
         std::filesystem::remove_all(std::filesystem::path(test.log_).parent_path());
     }
     std::fflush(stdout);
@@ -91,10 +99,11 @@ void KillTest::report_and_end(void* context, const std::string& text) {
 }
 
 std::string KillTest::why_not() const {
-    if (!options_.direct) return "";
-    const UniqueFd file(::open(image_.c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644));
+    if (!options_.direct) return Image::why_not(options_.medium);
+    const std::string& path = image_.file();
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0644));
     if (file || errno != EINVAL) return "";
-    return "the file system of " + image_ + " has no O_DIRECT";
+    return "the file system of " + path + " has no O_DIRECT";
 }
 
 void KillTest::run() {
@@ -115,7 +124,7 @@ void KillTest::run() {
         start_and_judge();
     }
     live_and_stop();
-    run_to_end({options_.zbdkit, "check", image_}, log_);
+    run_to_end({options_.zbdkit, "check", image_.name()}, log_);
     fmt::print(
         "seed {}: {} disk, {} kills, {} of them while starting, {} clean stops, {} lives, {} "
         "packed, {} write-through, {} answers, {} resets of all zones, {} units compared, no "
@@ -126,13 +135,8 @@ void KillTest::run() {
 }
 
 void KillTest::make_image() {
-    std::vector<std::string> words{options_.zbdkit, "create", "--force", image_};
-    for (std::string& word : random_layout(random_)) words.push_back(std::move(word));
-    run_to_end(words, log_);
-    if (options_.canary == "old-image") {
-        std::filesystem::copy_file(image_, image_ + ".old",
-                                   std::filesystem::copy_options::overwrite_existing);
-    }
+    image_.make(options_.zbdkit, layout_, log_);
+    daemon_.set_image(image_.name());
 }
 
 void KillTest::start_and_judge() {
@@ -152,6 +156,11 @@ void KillTest::start_and_judge() {
     [[maybe_unused]] const auto not_needed = ledger_->take_events();
 }
 
+void KillTest::kill_daemon() {
+    daemon_.kill();
+    image_.settle();
+}
+
 void KillTest::count(const Load& load) {
     answers_ += load.answers();
     resets_of_all_ += load.resets_of_all();
@@ -162,7 +171,7 @@ void KillTest::live_and_die() {
     const auto end = Clock::now() + std::chrono::microseconds(random_.below(kLongestLifeUs));
     Load load(*client_, *ledger_, random_, depth);
     while (Clock::now() < end) load.turn(1);
-    daemon_.kill();
+    kill_daemon();
     load.take_last_words();
     count(load);
     ledger_->die();
@@ -181,18 +190,18 @@ void KillTest::live_and_stop() {
 
 void KillTest::die_while_starting() {
     daemon_.start();
-    std::this_thread::sleep_for(std::chrono::microseconds(random_.below(kLongestStartUs)));
-    daemon_.kill();
+    const auto longest = static_cast<std::uint64_t>(image_.start_time().count());
+    std::this_thread::sleep_for(std::chrono::microseconds(random_.below(longest)));
+    kill_daemon();
     ++kills_while_starting_;
     ledger_->die();
 }
 
 void KillTest::lose_something() {
     if (options_.canary == "old-image") {
-        std::filesystem::copy_file(image_ + ".old", image_,
-                                   std::filesystem::copy_options::overwrite_existing);
+        make_image();
     } else if (options_.canary == "other-boot") {
-        change_boot(image_);
+        change_boot(image_.file());
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A daemon on a real file is killed with SIGKILL at any moment, under load or while it starts, and
+// A daemon on a real image is killed with SIGKILL at any moment, under load or while it starts, and
 // started again, time after time; some lives end well instead. After each, every zone is judged by
 // line 4 of the crash contract: what was completed is there, and zones are as they were. Chance
 // chooses the disk, which may be a host-aware one, and for each life a split or a packed ring, and
@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tests/crash/daemon.h"
+#include "tests/crash/image.h"
 #include "tests/crash/ledger.h"
 #include "tests/crash/load.h"
 #include "tests/sim/random.h"
@@ -24,6 +26,7 @@ class KillTest {
         std::string zbdkit;  ///< the program
         std::uint64_t kills = 20;
         std::uint64_t seed = 0;
+        Medium medium = Medium::file;
         std::string folder{};  ///< for the image; "" makes one, and removes it
         std::string canary{};  ///< "", "old-image" or "other-boot"
         bool direct = false;
@@ -41,6 +44,7 @@ class KillTest {
     void make_image();
     /// The daemon serves, and all that is owed is there.
     void start_and_judge();
+    void kill_daemon();
     void live_and_die();
     void live_and_stop();
     void count(const Load& load);
@@ -50,7 +54,8 @@ class KillTest {
     Options options_;
     sim::Random random_;
     test::TempFolder temporary_;
-    std::string image_;
+    std::vector<std::string> layout_;
+    Image image_;
     std::string socket_;
     std::string log_;
     Daemon daemon_;

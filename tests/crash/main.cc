@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -31,6 +32,9 @@ using namespace zbdkit;         // NOLINT: a program
 using namespace zbdkit::crash;  // NOLINT
 
 constexpr int kSkipped = 77;
+
+const std::map<std::string, Medium> kMedia = {
+    {"file", Medium::file}, {"nbd", Medium::nbd}, {"rbd", Medium::rbd}};
 
 struct Arguments {
     KillTest::Options kill;
@@ -131,6 +135,10 @@ void run_judge(const Arguments& arguments) {
 int run_kill(const Arguments& arguments) {
     KillTest::Options options = arguments.kill;
     options.seed = arguments.seed;
+    if (options.direct && options.medium != Medium::file) give_up("--direct is for files");
+    if (options.canary == "other-boot" && options.medium == Medium::rbd) {
+        give_up("an image in a cluster names no boot of a host");
+    }
     KillTest test(options);
     if (const std::string reason = test.why_not(); !reason.empty()) {
         fmt::print("skipped: {}\n", reason);
@@ -150,7 +158,11 @@ int main(int argc, char** argv) {
     kill->add_option("--zbdkit", arguments.kill.zbdkit, "the program")->required();
     kill->add_option("--kills", arguments.kill.kills, "how often (default 20)");
     kill->add_option("--folder", arguments.kill.folder, "where the image is (default: temporary)");
-    kill->add_flag("--direct", arguments.kill.direct, "the daemon uses O_DIRECT");
+    kill->add_option("--medium", arguments.kill.medium,
+                     "what the image is on: file (default), nbd: a file of nbdkit's, or rbd: the "
+                     "cluster of ZBDKIT_TEST_CEPH_CONF")
+        ->transform(CLI::CheckedTransformer(kMedia));
+    kill->add_flag("--direct", arguments.kill.direct, "the daemon uses O_DIRECT, on a file");
     kill->add_option("--seed", arguments.seed, "of all choices but the moments of the kills");
     kill->add_option("--canary", arguments.kill.canary,
                      "lose something on purpose: old-image or other-boot; must be found")

@@ -84,10 +84,19 @@ Outcome<void> configure(RbdConnection& connection, const RbdWish& wish) {
     return {};
 }
 
+std::string user_name(const RbdWish& wish) { return wish.user.empty() ? "admin" : wish.user; }
+
+/// What a user needs, as "ceph auth caps" takes it.
+std::string needed_caps(const RbdWish& wish) {
+    return fmt::format("mon 'profile rbd' osd 'profile {} pool={}'",
+                       wish.read_only ? "rbd-read-only" : "rbd", wish.pool);
+}
+
 Outcome<void> connect(RbdConnection& connection, const RbdWish& wish) {
     const int result = connection.library().rados_connect(connection.rados());
     if (result == 0) return {};
     const std::string conf = conf_name(wish);
+    const std::string user = user_name(wish);
     switch (-result) {
         case ETIMEDOUT:
             return rbd_failure(wish,
@@ -97,11 +106,19 @@ Outcome<void> connect(RbdConnection& connection, const RbdWish& wish) {
         case ENOENT:
             return rbd_failure(wish, fmt::format("{} names no monitor of a cluster, or there is no "
                                                  "key of user '{}' (options 'conf', 'user')",
-                                                 conf, wish.user.empty() ? "admin" : wish.user));
+                                                 conf, user));
         case EACCES:
         case EPERM:
-            return rbd_failure(wish, fmt::format("the cluster does not let user '{}' in",
-                                                 wish.user.empty() ? "admin" : wish.user));
+            return rbd_failure(
+                wish,
+                fmt::format("the cluster in {} does not let user '{}' in (options 'conf', 'user'): "
+                            "expected the key that 'ceph auth get client.{}' shows in a keyring "
+                            "of that configuration, and the capabilities {}",
+                            conf, user, user, needed_caps(wish)));
+        case EIO:
+            return rbd_failure(wish, fmt::format("cannot connect to the cluster in {}: {}: "
+                                                 "expected a whole key of user '{}' in a keyring",
+                                                 conf, std::strerror(EIO), user));
         default:
             return rbd_failure(wish, fmt::format("cannot connect to the cluster in {}: {}", conf,
                                                  std::strerror(-result)));
@@ -178,9 +195,8 @@ std::string rbd_problem(const RbdWish& wish, int result) {
         case EACCES:
         case EPERM:
             return fmt::format(
-                "the cluster does not allow it to user '{}' (it needs the "
-                "capabilities of 'profile rbd')",
-                wish.user.empty() ? "admin" : wish.user);
+                "the cluster does not allow it to user '{}': expected the capabilities {}",
+                user_name(wish), needed_caps(wish));
         default: return std::strerror(-result);
     }
 }
