@@ -4,10 +4,12 @@
 
 set(ZBDKIT_FLOORS "" CACHE INTERNAL "floors defined so far, lowest first")
 
-# zbdkit_floor(NAME [USES target...] [WITHOUT regex...])
+# zbdkit_floor(NAME [USES target...] [WITHOUT regex...] [TSAN name])
 #   WITHOUT  sources to leave out
+#   TSAN     tests whose files begin with this name are a program of their own, NAME_<name>_test,
+#            which ThreadSanitizer runs as well
 function(zbdkit_floor name)
-  cmake_parse_arguments(ARG "" "" "USES;WITHOUT" ${ARGN})
+  cmake_parse_arguments(ARG "" "TSAN" "USES;WITHOUT" ${ARGN})
   set(folder ${CMAKE_SOURCE_DIR}/src/${name})
   file(GLOB_RECURSE all CONFIGURE_DEPENDS ${folder}/*.cc)
   foreach(regex IN LISTS ARG_WITHOUT)
@@ -37,12 +39,14 @@ function(zbdkit_floor name)
     zbdkit_test_support(${name})
   endif()
 
-  if(ZBDKIT_BUILD_TESTS AND tests)
-    add_executable(${name}_test ${tests})
-    target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
-    target_link_libraries(${name}_test PRIVATE ${name}_test_support zbdkit_test_main)
-    add_test(NAME unit.${name} COMMAND ${name}_test)
-    set_tests_properties(unit.${name} PROPERTIES LABELS unit TIMEOUT 600)
+  if(ZBDKIT_BUILD_TESTS)
+    if(ARG_TSAN)
+      set(own ${tests})
+      list(FILTER own INCLUDE REGEX "/${ARG_TSAN}[^/]*$")
+      zbdkit_unit_test(${name} ${name}_${ARG_TSAN} "unit;tsan" ${own})
+      list(REMOVE_ITEM tests "" ${own})
+    endif()
+    zbdkit_unit_test(${name} ${name} unit ${tests})
   endif()
 
   if(ZBDKIT_BUILD_TESTS)
@@ -51,6 +55,18 @@ function(zbdkit_floor name)
       zbdkit_fuzzer(${stem} ${fuzzer} ${name}_test_support)
     endforeach()
   endif()
+endfunction()
+
+# zbdkit_unit_test(FLOOR NAME LABELS source...): nothing without sources.
+function(zbdkit_unit_test floor name labels)
+  if(NOT ARGN)
+    return()
+  endif()
+  add_executable(${name}_test ${ARGN})
+  target_include_directories(${name}_test PRIVATE ${CMAKE_SOURCE_DIR})
+  target_link_libraries(${name}_test PRIVATE ${floor}_test_support zbdkit_test_main)
+  add_test(NAME unit.${name} COMMAND ${name}_test)
+  set_tests_properties(unit.${name} PROPERTIES LABELS "${labels}" TIMEOUT 600)
 endfunction()
 
 # What the tests of a floor may use: the helpers and models for it and for all lower floors.

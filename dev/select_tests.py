@@ -16,17 +16,20 @@ import pathlib
 import re
 import sys
 
-ADD_TEST = re.compile(r'^add_test\(\[=\[(.+?)\]=\] "([^"]+)"', re.MULTILINE)
+ADD_TEST = re.compile(r'^add_test\(\[=\[(.+?)\]=\] (".*")\)$', re.MULTILINE)
+WORD = re.compile(r'"([^"]*)"')
 LABELS = re.compile(r'^set_tests_properties\(\[=\[(.+?)\]=\] PROPERTIES .*?\bLABELS "([^"]*)"', re.MULTILINE)
 
 
-def select(build: pathlib.Path, label: str | None, names: list[str]) -> dict[str, pathlib.Path]:
-    """The program of each entry that has the label or one of the names."""
-    programs: dict[str, pathlib.Path] = {}
+def select(build: pathlib.Path, label: str | None, names: list[str]) -> dict[str, list[pathlib.Path]]:
+    """Of each entry that has the label or one of the names, the programs of the build folder: what it runs, and what that is told to run."""
+    programs: dict[str, list[pathlib.Path]] = {}
     chosen: set[str] = set()
     for file in sorted(build.rglob("CTestTestfile.cmake")):
         text = file.read_text()
-        programs |= {name: pathlib.Path(path) for name, path in ADD_TEST.findall(text)}
+        for name, command in ADD_TEST.findall(text):
+            words = [pathlib.Path(word) for word in WORD.findall(command)]
+            programs[name] = [word for word in words if word.is_relative_to(build)]
         chosen |= {name for name, labels in LABELS.findall(text) if label in labels.split(";")}
     chosen |= set(names)
     return {name: path for name, path in sorted(programs.items()) if name in chosen}
@@ -40,9 +43,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     build = options.build.resolve()
     entries = select(build, options.label, options.name)
-    ours = [path for path in entries.values() if path.is_relative_to(build)]
     if entries:
-        print(" ".join(sorted({str(path.relative_to(build)) for path in ours})))
+        print(" ".join(sorted({str(path.relative_to(build)) for paths in entries.values() for path in paths})))
         print("^(" + "|".join(re.escape(name) for name in entries) + ")$")
     return 0
 
