@@ -53,6 +53,7 @@ class CanaryNode final : public PassthroughFilter {
         if (request.op == Op::write && part == Part::commit_page) return commit(request);
         if (request.op == Op::write && part == Part::data) return write_data(request);
         if (request.op == Op::write && part == Part::superblock) return write_superblock(request);
+        if (request.op == Op::write && part == Part::live_table) return write_live_page(request);
         return child().submit(request);
     }
 
@@ -111,6 +112,11 @@ class CanaryNode final : public PassthroughFilter {
         return child().submit(request);
     }
 
+    Task<Result<void>> write_live_page(Request& request) {
+        if (canary_ == Canary::early_live_page) return write_early(request);
+        return child().submit(request);
+    }
+
     Task<Result<void>> write_early(Request& request) {
         std::vector<std::byte> bytes(request.range.length);
         copy_from(request.segments, 0, bytes);
@@ -164,7 +170,8 @@ Outcome<Canary> parse_canary(std::string_view name) {
 
 std::unique_ptr<BlockNode> with_canary(Canary canary, const ZoneGeometry& geometry,
                                        std::unique_ptr<BlockNode> child) {
-    const bool is_elsewhere = canary == Canary::trust_live_table || canary == Canary::ignore_fua;
+    const bool is_elsewhere = canary == Canary::trust_live_table || canary == Canary::ignore_fua ||
+                              canary == Canary::name_a_boot || canary == Canary::lose_completed;
     if (canary == Canary::none || is_elsewhere) return child;
     return std::make_unique<CanaryNode>(canary, geometry, std::move(child));
 }

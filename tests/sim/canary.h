@@ -27,13 +27,17 @@ enum class Canary : std::uint8_t {
     stale_superblock,    ///< the second superblock is never written again: only `check` knows
     ignore_fua,          ///< a FUA write is answered like any other (above the format)
     trust_live_table,    ///< it is believed after a power loss too (in Simulation, no node)
+    early_live_page,     ///< a page of the live table is reported before it has landed
+    name_a_boot,         ///< an image on durable storage is in use by one host (in Simulation)
+    lose_completed,      ///< durable storage that is not (in Simulation)
 };
 
-inline constexpr std::array<std::string_view, 11> kCanaryNames = {
+inline constexpr std::array<std::string_view, 14> kCanaryNames = {
     "none",           "skip-data-sync",     "skip-commit-sync",
     "publish-early",  "newer-slot",         "punch-early",
     "forget-failure", "private-live-table", "stale-superblock",
-    "ignore-fua",     "trust-live-table"};
+    "ignore-fua",     "trust-live-table",   "early-live-page",
+    "name-a-boot",    "lose-completed"};
 
 /// Errors: an unknown name, with the known ones.
 [[nodiscard]] Outcome<Canary> parse_canary(std::string_view name);

@@ -59,7 +59,7 @@ std::string inspect(SimDisk& disk) {
     const std::vector<std::byte> before(disk.bytes().begin(), disk.bytes().end());
     const std::uint64_t writes_before = disk.now();
     Reactor reactor(std::make_unique<SimEngine>(disk, SimFaults{}, kSeed));
-    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk, Mappable::no);
+    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk, Storage::unmapped);
     const Outcome<app::CheckResult> result = reactor.run_to_end(app::check_image(*node));
     if (disk.now() != writes_before || !std::ranges::equal(before, disk.bytes())) {
         return "it wrote to the disk";

@@ -24,6 +24,7 @@ struct Arguments {
     std::uint64_t seed = zbdkit::test::seed();
     std::uint64_t runs = 1;
     double minutes = 0;
+    bool elsewhere = false;
     std::string canary = "none";
     std::string seeds_from;
 };
@@ -46,11 +47,11 @@ std::optional<std::vector<std::uint64_t>> read_seeds(const std::string& path) {
 void print(const zbdkit::sim::Tally& tally, std::uint64_t runs, const std::string& seeds) {
     fmt::print(
         "{}: {} disks, {} lives, {} power losses, {} daemon deaths, {} "
-        "failed syncs, {} clean stops, "
+        "failed syncs, {} clean stops, {} moves, "
         "{} checks, {} requests, {} disk operations, {} faults, {} units compared, no violation\n",
         seeds, runs, tally.lives, tally.power_losses, tally.daemon_deaths, tally.failed_syncs,
-        tally.clean_stops, tally.checks, tally.requests, tally.disk_events, tally.faults,
-        tally.units);
+        tally.clean_stops, tally.moves, tally.checks, tally.requests, tally.disk_events,
+        tally.faults, tally.units);
 }
 
 }  // namespace
@@ -61,6 +62,8 @@ int main(int argc, char** argv) {
     app.add_option("--seed", arguments.seed, "of the first disk; the next ones count up");
     app.add_option("--runs", arguments.runs, "how many disks (default 1)");
     app.add_option("--minutes", arguments.minutes, "as many disks as fit into this time");
+    app.add_flag("--elsewhere", arguments.elsewhere,
+                 "on storage that another host can go on with, most of it durable on completion");
     app.add_option("--canary", arguments.canary, "break the store on purpose: must be found");
     app.add_option("--seeds-from", arguments.seeds_from, "only the disks of a file like seeds.txt");
     CLI11_PARSE(app, argc, argv);
@@ -72,6 +75,8 @@ int main(int argc, char** argv) {
     zbdkit::init_log(spdlog::level::off);  // faults are meant; what matters is printed
     zbdkit::test::DriverMemory memory(zbdkit::sim::guest_memory_size());
     zbdkit::sim::Tally tally;
+    using zbdkit::sim::Place;
+    const Place place = arguments.elsewhere ? Place::elsewhere : Place::host;
     if (!arguments.seeds_from.empty()) {
         const auto seeds = read_seeds(arguments.seeds_from);
         if (!seeds) {
@@ -79,7 +84,7 @@ int main(int argc, char** argv) {
             return 2;
         }
         for (const std::uint64_t seed : *seeds) {
-            zbdkit::sim::simulate(seed, *canary, memory, tally);
+            zbdkit::sim::simulate(seed, place, *canary, memory, tally);
         }
         print(tally, seeds->size(), fmt::format("seeds of '{}'", arguments.seeds_from));
         return 0;
@@ -88,7 +93,7 @@ int main(int argc, char** argv) {
         Clock::now() + std::chrono::duration<double, std::ratio<60>>(arguments.minutes);
     std::uint64_t runs = 0;
     while (runs < arguments.runs || Clock::now() < end) {
-        zbdkit::sim::simulate(arguments.seed + runs, *canary, memory, tally);
+        zbdkit::sim::simulate(arguments.seed + runs, place, *canary, memory, tally);
         ++runs;
     }
     print(tally, runs, fmt::format("seeds {} to {}", arguments.seed, arguments.seed + runs - 1));

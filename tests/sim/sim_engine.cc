@@ -136,8 +136,45 @@ void SimEngine::write_some_sectors(SimDisk& disk, const IoOp& op) {
     disk.note_cut({op.range.offset, bytes.size()});
 }
 
+/// Wholly, not at all, or in part: as disks have sectors or servers have blocks.
+void SimEngine::apply_anyhow(const IoOp& op) {
+    constexpr std::uint64_t kBlock = 4096;
+    const std::uint64_t way = random_.below(4);
+    const std::uint64_t unit = way == 3 ? kBlock : SimDisk::kSector;
+    const bool is_write = op.kind == IoKind::write;
+    const std::vector<std::byte> bytes = is_write ? bytes_of(op) : std::vector<std::byte>();
+    const ByteRange range = {op.range.offset, is_write ? bytes.size() : op.range.length};
+    if (way == 0) return;
+    for (std::uint64_t at = range.offset; at < range.end();) {
+        const std::uint64_t next = std::min(round_down(at, unit) + unit, range.end());
+        const bool is_applied = way == 1 || random_.coin();
+        if (is_applied && is_write) {
+            left_->write(at, ConstBytes(bytes).subspan(at - range.offset, next - at));
+        }
+        if (is_applied && !is_write) left_->zero({at, next - at});
+        at = next;
+    }
+    if (is_write) left_->note_cut(range);
+}
+
+void SimEngine::apply_what_is_in_flight() {
+    std::vector<const IoOp*> ops;
+    for (const Flight& flight : flights_) {
+        const IoKind kind = flight.op->kind;
+        if (kind == IoKind::write || kind == IoKind::fallocate) ops.push_back(flight.op);
+    }
+    for (std::size_t left = ops.size(); left > 1; --left) {
+        std::swap(ops[left - 1], ops[random_.below(left)]);
+    }
+    for (const IoOp* op : ops) apply_anyhow(*op);
+}
+
 void SimEngine::stop() {
     left_ = disk_;
+    if (applies_in_any_order_) {
+        apply_what_is_in_flight();
+        return;
+    }
     std::ranges::sort(flights_, std::greater<>());  // a heap still is one
     std::ranges::reverse(flights_);
     for (const Flight& flight : flights_) {

@@ -46,6 +46,10 @@ class SimEngine final : public IoEngine {
     /// The disk at the moment of the stop, its volatile cache included.
     [[nodiscard]] SimDisk take_left() { return std::move(*left_); }
 
+    /// What is in flight at the stop may be applied wholly, partly or not at all, in any order, as
+    /// by servers of a cluster. Without this it is applied in order, in part or not at all.
+    void apply_in_any_order() { applies_in_any_order_ = true; }
+
     /// From now on other faults.
     void set_faults(const SimFaults& faults) { faults_ = faults; }
 
@@ -71,9 +75,11 @@ class SimEngine final : public IoEngine {
     [[nodiscard]] std::int32_t write(const IoOp& op);
     [[nodiscard]] std::int32_t fallocate(const IoOp& op);
     void write_some_sectors(SimDisk& disk, const IoOp& op);
+    void apply_anyhow(const IoOp& op);
     [[nodiscard]] std::uint64_t transfer_length(const IoOp& op);
     [[nodiscard]] bool fault_is_due(std::uint64_t rarity);
     void stop();
+    void apply_what_is_in_flight();
 
     SimDisk& disk_;
     SimFaults faults_;
@@ -85,6 +91,7 @@ class SimEngine final : public IoEngine {
     std::uint64_t faults_met_ = 0;
     bool sync_has_failed_ = false;
     bool woken_ = false;
+    bool applies_in_any_order_ = false;
     std::optional<std::uint64_t> stop_at_;
     std::optional<SimDisk> left_;
 };

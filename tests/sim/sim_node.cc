@@ -13,17 +13,18 @@ constexpr int kNoFd = -1;
 
 class SimNode final : public BlockNode {
   public:
-    SimNode(Reactor& reactor, SimDisk& disk, Mappable mappable)
-        : BlockNode("sim"), reactor_(reactor), disk_(disk), mappable_(mappable) {
+    SimNode(Reactor& reactor, SimDisk& disk, Storage storage)
+        : BlockNode("sim"), reactor_(reactor), disk_(disk), storage_(storage) {
         set_info({.size = disk.size(),
                   .block_size = SimDisk::kSector,
-                  .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush}});
+                  .ops = {Op::read, Op::write, Op::write_zeroes, Op::discard, Op::flush},
+                  .durable_on_completion = storage == Storage::durable});
     }
 
     [[nodiscard]] std::string describe() const override { return "simulated disk"; }
 
     [[nodiscard]] Result<NodeMapping> map(ByteRange range) override {
-        if (mappable_ == Mappable::no) return BlockNode::map(range);
+        if (storage_ != Storage::mapped) return BlockNode::map(range);
         disk_.set_mapped(range);
         return NodeMapping(disk_.bytes().subspan(range.offset, range.length), {});
     }
@@ -66,13 +67,13 @@ class SimNode final : public BlockNode {
 
     Reactor& reactor_;
     SimDisk& disk_;
-    Mappable mappable_;
+    Storage storage_;
 };
 
 }  // namespace
 
-std::unique_ptr<BlockNode> make_sim_node(Reactor& reactor, SimDisk& disk, Mappable mappable) {
-    return std::make_unique<SimNode>(reactor, disk, mappable);
+std::unique_ptr<BlockNode> make_sim_node(Reactor& reactor, SimDisk& disk, Storage storage) {
+    return std::make_unique<SimNode>(reactor, disk, storage);
 }
 
 }  // namespace zbdkit::sim

@@ -12,11 +12,15 @@
 
 namespace zbdkit::sim {
 
-/// Whether the disk can be mapped into memory, as a file can and a network disk cannot.
-enum class Mappable : std::uint8_t { yes, no };
+/// What kind of storage the disk says it is.
+enum class Storage : std::uint8_t {
+    mapped,    ///< can be mapped into memory, as a file
+    unmapped,  ///< cannot, as what an NBD server has
+    durable,   ///< nor that, but what it has completed outlives hosts, as what a Ceph cluster has
+};
 
 /// @param disk  outlives the node; a mapping of it is the disk's own bytes
 [[nodiscard]] std::unique_ptr<BlockNode> make_sim_node(Reactor& reactor, SimDisk& disk,
-                                                       Mappable mappable);
+                                                       Storage storage);
 
 }  // namespace zbdkit::sim

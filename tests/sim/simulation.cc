@@ -85,14 +85,27 @@ bool says_that_a_sync_failed(const SimDisk& disk) {
     return found && found->condition == zoned::Condition::in_use && found->boot_id == zoned::Uuid{};
 }
 
-/// Makes an image look as if another boot of the host had used it: the one thing that tells a
-/// power loss from the daemon's death.
-void change_boot(SimDisk& disk) {
+bool names_every_boot_or_none(const zoned::Superblock& superblock) {
+    return superblock.boot_id == zoned::kEveryBoot || superblock.boot_id == zoned::Uuid{};
+}
+
+/// Whether the image is in use by every boot.
+bool is_of_every_boot(const SimDisk& disk) {
+    const auto found =
+        zoned::decode_superblock(disk.bytes().subspan(newest_superblock(disk), zoned::kPageSize));
+    return found && found->condition == zoned::Condition::in_use &&
+           found->boot_id == zoned::kEveryBoot;
+}
+
+/// Makes an image look as if another boot or host had used it: the one thing that tells a power
+/// loss from the daemon's death.
+void change_boot(SimDisk& disk, Place place) {
     constexpr std::array<std::uint64_t, 2> kCopies = {0, zoned::kSecondSuperblockOffset};
     for (const std::uint64_t offset : kCopies) {
         const ConstBytes bytes = disk.bytes().subspan(offset, zoned::kPageSize);
         auto superblock = zoned::decode_superblock(bytes);
-        if (!superblock) continue;                  // torn by the power cut
+        if (!superblock) continue;  // torn by the power cut
+        if (place == Place::elsewhere && names_every_boot_or_none(*superblock)) continue;
         superblock->boot_id.fill(std::byte{0xb0});  // no boot of a host has such an id
         disk.write(offset, zoned::encode_superblock(*superblock));
     }
@@ -110,26 +123,38 @@ SimDisk after_dropped_writes(const SimDisk& disk, Random& random) {
     return left;
 }
 
+/// What says everything of a disk, for the one who wants it again.
+struct Origin {
+    std::uint64_t seed = 0;
+    Place place = Place::host;
+};
+
 [[noreturn]] void report_and_end(void* context, const std::string& text) {
-    const std::uint64_t seed = *static_cast<std::uint64_t*>(context);
-    fmt::print("seed {}: {}reproduce with --seed {}\n", seed, text, seed);
+    const Origin origin = *static_cast<Origin*>(context);
+    fmt::print("seed {}: {}reproduce with --seed {}{}\n", origin.seed, text, origin.seed,
+               origin.place == Place::elsewhere ? " --elsewhere" : "");
     std::fflush(stdout);
     std::_Exit(1);
 }
 
 class Simulation {
   public:
-    Simulation(std::uint64_t seed, Canary canary, test::DriverMemory& memory, Tally& tally)
-        : seed_(seed),
+    Simulation(std::uint64_t seed, Place place, Canary canary, test::DriverMemory& memory,
+               Tally& tally)
+        : origin_{seed, place},
+          place_(place),
           random_(seed),
           canary_(canary),
           memory_(memory),
           tally_(tally),
-          mappable_(random_.one_in(3) ? Mappable::no : Mappable::yes),
+          storage_(random_.one_in(3) ? Storage::unmapped : Storage::mapped),
           image_(random_image(random_)),
           disk_(round_up(zoned::layout_of(image_.geometry).image_size, SimDisk::kSector)),
           truth_(image_.geometry) {
-        truth_.set_complaint(report_and_end, &seed_);
+        truth_.set_complaint(report_and_end, &origin_);
+        if (place_ == Place::elsewhere || storage_ != Storage::mapped) {
+            truth_.expect_failed_writes_to_go();
+        }
     }
 
     void run() {
@@ -148,14 +173,18 @@ class Simulation {
     /// How far a daemon got before its life ended.
     enum class Closing : std::uint8_t { not_begun, failed, done };
     void end_life(SimEngine& engine, Closing closing);
+    void end_elsewhere(const SimEngine& engine, bool while_closing);
+    [[nodiscard]] Crash crash_elsewhere(bool moves) const;
     [[nodiscard]] Outcome<std::unique_ptr<BlockNode>> open(Reactor& reactor);
 
-    std::uint64_t seed_;
+    Origin origin_;
+    Place place_;
     Random random_;
     Canary canary_;
     test::DriverMemory& memory_;
     Tally& tally_;
-    Mappable mappable_;
+    Storage storage_;          ///< elsewhere: of this life
+    bool has_served_ = false;  ///< in this life
     zoned::NewImage image_;
     SimDisk disk_;
     Truth truth_;
@@ -164,7 +193,7 @@ class Simulation {
 
 void Simulation::make_image() {
     Reactor reactor(std::make_unique<SimEngine>(disk_, SimFaults{}, random_.seed()));
-    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk_, mappable_);
+    const std::unique_ptr<BlockNode> node = make_sim_node(reactor, disk_, storage_);
     const Outcome<void> made = reactor.run_to_end(zoned::format_image(*node, image_));
     ZBDKIT_ASSERT(made.has_value());
 }
@@ -172,8 +201,9 @@ void Simulation::make_image() {
 Outcome<std::unique_ptr<BlockNode>> Simulation::open(Reactor& reactor) {
     OpenContext context{reactor, pool_};
     NamedNodes named;
+    const Storage shown = canary_ == Canary::name_a_boot ? Storage::unmapped : storage_;
     const Outcome<void> put = named.put_as(
-        "disk", with_canary(canary_, image_.geometry, make_sim_node(reactor, disk_, mappable_)));
+        "disk", with_canary(canary_, image_.geometry, make_sim_node(reactor, disk_, shown)));
     ZBDKIT_ASSERT(put.has_value());
     OptionValues options("simulated graph");
     options.replace("driver", "zoned");
@@ -188,26 +218,31 @@ Outcome<std::unique_ptr<BlockNode>> Simulation::open(Reactor& reactor) {
 void Simulation::inspect_disk() {
     ++tally_.checks;
     const std::string wrong = inspect(disk_);
-    if (!wrong.empty()) report_and_end(&seed_, fmt::format("check: {}\n", wrong));
+    if (!wrong.empty()) report_and_end(&origin_, fmt::format("check: {}\n", wrong));
 }
 
 void Simulation::one_life() {
     inspect_disk();
     ++tally_.lives;
+    if (place_ == Place::elsewhere) {
+        storage_ = random_.one_in(4) ? Storage::unmapped : Storage::durable;
+    }
     const SimFaults faults = random_faults(random_);
     auto owned = std::make_unique<SimEngine>(disk_, faults, random_.seed());
     SimEngine& engine = *owned;
+    if (place_ == Place::elsewhere) engine.apply_in_any_order();
     Reactor reactor(std::move(owned));
     const bool stops_early = random_.one_in(5);  // while the image is opened
     if (stops_early) engine.stop_after(random_.between(1, 16));
     Outcome<std::unique_ptr<BlockNode>> root = open(reactor);
+    has_served_ = root.has_value();
     if (root) {
         disk_.forget_cuts();  // an open writes anew what a crash tore
         serve(reactor, engine, std::move(*root));
         return;
     }
     if (!engine.has_stopped() && engine.faults_met() == 0) {
-        report_and_end(&seed_, fmt::format("cannot be opened: {}\n", root.error().message));
+        report_and_end(&origin_, fmt::format("cannot be opened: {}\n", root.error().message));
     }
     end_life(engine, Closing::not_begun);
 }
@@ -258,6 +293,10 @@ void Simulation::end_life(SimEngine& engine, Closing closing) {
     }
     const bool while_closing = closing != Closing::not_begun;
     if (engine.has_stopped()) disk_ = engine.take_left();
+    if (place_ == Place::elsewhere) {
+        end_elsewhere(engine, while_closing);
+        return;
+    }
     if (engine.sync_has_failed() && says_that_a_sync_failed(disk_) && random_.coin()) {
         ++tally_.failed_syncs;
         truth_.crash(Crash::power_loss, while_closing);
@@ -266,11 +305,40 @@ void Simulation::end_life(SimEngine& engine, Closing closing) {
         ++tally_.power_losses;
         truth_.crash(Crash::power_loss, while_closing);
         disk_ = disk_.after_power_cut(random_);
-        if (canary_ != Canary::trust_live_table) change_boot(disk_);
+        if (canary_ != Canary::trust_live_table) change_boot(disk_, place_);
     } else {
         ++tally_.daemon_deaths;
         truth_.crash(Crash::daemon_death, while_closing);
     }
+}
+
+/// The daemon dies, or its host, or a server whose cache is volatile too. Whoever goes on may be
+/// another host, and must be where a cache was lost: the same boot would not know of that.
+void Simulation::end_elsewhere(const SimEngine& engine, bool while_closing) {
+    const bool is_durable = storage_ == Storage::durable;
+    const bool is_told_of_sync = engine.sync_has_failed() && says_that_a_sync_failed(disk_);
+    const bool dropped = !is_durable && is_told_of_sync && random_.coin();
+    const bool is_cut = !is_durable && !dropped && (engine.sync_has_failed() || random_.coin());
+    if (dropped) disk_ = after_dropped_writes(disk_, random_);
+    if (is_cut || canary_ == Canary::lose_completed) disk_ = disk_.after_power_cut(random_);
+    if (is_durable) disk_.sync(disk_.now());
+    const bool moves = is_cut || random_.coin();
+    const Crash kind = crash_elsewhere(moves);
+    tally_.power_losses += kind == Crash::power_loss ? 1 : 0;
+    tally_.daemon_deaths += kind == Crash::power_loss ? 0 : 1;
+    tally_.failed_syncs += is_told_of_sync ? 1 : 0;
+    tally_.moves += moves ? 1 : 0;
+    truth_.crash(kind, while_closing);
+    if (moves) change_boot(disk_, place_);
+}
+
+/// What the crash was to the last life that served: of one that had only begun to open the image
+/// itself says whether it still is as that life left it.
+Crash Simulation::crash_elsewhere(bool moves) const {
+    if (says_that_a_sync_failed(disk_)) return Crash::power_loss;
+    const bool outlives_hosts =
+        has_served_ ? storage_ == Storage::durable : is_of_every_boot(disk_);
+    return moves && !outlives_hosts ? Crash::power_loss : Crash::daemon_death;
 }
 
 }  // namespace
@@ -280,6 +348,7 @@ void Tally::add(const Tally& other) {
     power_losses += other.power_losses;
     daemon_deaths += other.daemon_deaths;
     clean_stops += other.clean_stops;
+    moves += other.moves;
     requests += other.requests;
     disk_events += other.disk_events;
     faults += other.faults;
@@ -288,8 +357,9 @@ void Tally::add(const Tally& other) {
     failed_syncs += other.failed_syncs;
 }
 
-void simulate(std::uint64_t seed, Canary canary, test::DriverMemory& memory, Tally& tally) {
-    Simulation(seed, canary, memory, tally).run();
+void simulate(std::uint64_t seed, Place place, Canary canary, test::DriverMemory& memory,
+              Tally& tally) {
+    Simulation(seed, place, canary, memory, tally).run();
 }
 
 std::size_t guest_memory_size() { return Guest::memory_size(kMostQueues); }

@@ -258,6 +258,7 @@ void Truth::record_sequential(const WriteTicket& ticket, std::uint64_t placed, b
         }
         stamp = {ticket.id, unit};
     }
+    zone.shown_doubt = {};
     zone.acked_end = std::max(zone.acked_end, placed + ticket.units);
     if (durable) zone.durable_end = std::max(zone.durable_end, placed + ticket.units);
 }
@@ -322,6 +323,7 @@ bool Truth::action_must_succeed(const ActionTicket& ticket) const {
 
 void Truth::end_good_action(const ActionTicket& ticket, bool alone) {
     Zone& zone = zones_[ticket.zone];
+    zone.shown_doubt = {};
     switch (ticket.action) {
         case ZoneAction::open:
             if (alone && is_full(ticket.zone)) complain(ticket.zone, "a full zone was opened");
@@ -350,6 +352,7 @@ void Truth::end_reset(Zone& zone, BlkStatus status) {
     std::ranges::fill(zone.acked, Stamp{});
     for (std::vector<Candidate>& candidates : zone.candidates) candidates = {Candidate{}};
     zone.uncertain = false;
+    zone.shown_doubt = {};
     zone.acked_end = 0;
     zone.durable_end = 0;
     zone.finished = false;
@@ -452,6 +455,7 @@ void Truth::end_flush(const Snapshot& before, BlkStatus status) {
         }
         if (was.changes >= zone.reset_doubt.since) zone.reset_doubt = {};
         if (was.changes >= zone.finish_doubt.since) zone.finish_doubt = {};
+        if (was.changes >= zone.shown_doubt.since) zone.shown_doubt = {};
         note(i, fmt::format("flush: ok, up to {}", was.acked_end));
     }
 }
@@ -630,7 +634,8 @@ void Truth::judge_content(std::uint32_t zone_index, const std::vector<Stamp>& fo
         }
     }
     if (!must_hold) return;
-    const std::uint64_t owed_end = crash_ == Crash::power_loss ? zone.durable_end : zone.acked_end;
+    const std::uint64_t shown_end = zone.shown_doubt.exists ? zone.sure_end : zone.acked_end;
+    const std::uint64_t owed_end = crash_ == Crash::power_loss ? zone.durable_end : shown_end;
     if (data_end < owed_end) {
         complain(zone_index, fmt::format("data ends at unit {}, owed are {}{}", data_end, owed_end,
                                          crash_ == Crash::power_loss ? " (flushed)" : ""));
@@ -782,7 +787,13 @@ void Truth::judge_uncertain(std::uint32_t zone, const ZoneDescriptor& shown, Con
                            (shown.write_pointer - shown.start) / kUnit));
     const Doubt reset_doubt = zones_[zone].reset_doubt;
     const Doubt finish_doubt = zones_[zone].finish_doubt;
+    const bool had_doubt = std::exchange(zones_[zone].shown_doubt, Doubt{}).exists;
+    const std::uint64_t sure_end = had_doubt ? zones_[zone].sure_end : zones_[zone].acked_end;
     judge_sequential(zone, shown, decode(zone, 0, data));
+    if (failed_writes_may_go_ && zones_[zone].acked_end > sure_end) {
+        zones_[zone].shown_doubt = {.exists = true, .since = zones_[zone].changes};
+        zones_[zone].sure_end = sure_end;
+    }
     zones_[zone].reset_doubt = reset_doubt;
     zones_[zone].finish_doubt = finish_doubt;
     crash_ = kept;
@@ -814,6 +825,7 @@ void Truth::adopt(std::uint32_t zone_index, const ZoneDescriptor& shown,
     zone.finish_failed = false;
     zone.reset_doubt = {};
     zone.finish_doubt = {};
+    zone.shown_doubt = {};
     ++zone.changes;
 }
 

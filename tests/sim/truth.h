@@ -141,6 +141,9 @@ class Truth {
     /// I/O errors are to be expected from now on: the machine had one.
     void expect_io_errors() { io_errors_expected_ = true; }
     void expect_no_io_errors() { io_errors_expected_ = false; }
+    /// The live table is written, and that may be what failed of a write: its data may be shown,
+    /// and be gone after the daemon's death.
+    void expect_failed_writes_to_go() { failed_writes_may_go_ = true; }
 
     [[nodiscard]] std::uint64_t answers_judged() const { return answers_; }
     [[nodiscard]] std::uint64_t units_judged() const { return units_; }
@@ -189,6 +192,9 @@ class Truth {
         bool finish_failed = false;
         Doubt reset_doubt;
         Doubt finish_doubt;
+        /// A look showed data of a write that failed: the live table may be without it.
+        Doubt shown_doubt;
+        std::uint64_t sure_end = 0;  ///< if so: the end of what was acknowledged
         std::vector<std::vector<Candidate>> candidates;  ///< not in order: by unit, oldest first
         std::deque<std::string> history;
     };
@@ -231,6 +237,7 @@ class Truth {
     Crash crash_ = Crash::none;
     bool may_be_clean_ = false;
     bool io_errors_expected_ = false;
+    bool failed_writes_may_go_ = false;
     std::uint64_t answers_ = 0;
     std::uint64_t units_ = 0;
     Complaint complaint_ = nullptr;

@@ -456,6 +456,43 @@ TEST_F(ZonedCrash, flush_fails_if_the_live_table_cannot_be_written) {
     EXPECT_EQ(now(flush_request()), std::nullopt);
 }
 
+/// Such a write has failed, so nothing is owed of it: what a report shows of it is settled by the
+/// next flush, and until then the daemon's death may take it back.
+TEST_F(ZonedCrash, write_that_failed_with_its_live_page_is_shown_until_the_daemon_dies) {
+    mappable_ = false;
+    make(8 * kZone, "zone.size=1M");
+    start(Op::write, kZone, 4096, 1);
+    settle();
+    below_->hold_from(layout_.live_table_offset);
+    const Pending& failed = start(Op::write, kZone + 4096, 4096, 2);
+    below_->release(0);  // the data
+    settle();
+    below_->release(0, Errc::io);  // the live page
+    settle();
+    EXPECT_EQ(failed.error, Errc::io);
+    EXPECT_EQ(pointer(1), 8192U);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+}
+
+TEST_F(ZonedCrash, flush_settles_a_write_that_failed_with_its_live_page) {
+    mappable_ = false;
+    make(8 * kZone, "zone.size=1M");
+    below_->hold_from(layout_.live_table_offset);
+    const Pending& failed = start(Op::write, kZone, 4096, 2);
+    below_->release(0);  // the data
+    settle();
+    below_->release(0, Errc::io);  // the live page
+    settle();
+    EXPECT_EQ(failed.error, Errc::io);
+    below_->hold_nothing();
+    EXPECT_EQ(now(flush_request()), std::nullopt);
+    kill_daemon();
+    ASSERT_EQ(open(), "");
+    EXPECT_EQ(pointer(1), 4096U);
+}
+
 /// Where the live table is written, the word of a zone that was opened may get there without that
 /// of the one that was closed to make room for it. Nobody was told of either.
 TEST_F(ZonedCrash, open_zone_too_many_after_the_daemons_death_is_closed) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "node/protocol/nbd_node.h"
+#include "node/protocol/nbd_tls.h"
 
 namespace zbdkit {
 namespace {
@@ -28,7 +29,8 @@ constexpr std::array kOptions = {
     OptionInfo{"reconnect-delay", "SECONDS",
                "how long to try to connect again to a server that is lost, while requests wait "
                "(default 0: they fail at once)"},
-    OptionInfo{"tls-certificates", "FOLDER", "certificates for TLS (default: the host's)"},
+    OptionInfo{"tls-certificates", "FOLDER",
+               "certificates for TLS: ca-cert.pem at least (default: the user's or host's)"},
     OptionInfo{"tls-username", "NAME", "the user's name for TLS"},
     OptionInfo{"tls-psk-file", "PATH", "keys shared with the server, for TLS without certificates"},
 };
@@ -42,22 +44,13 @@ constexpr std::array<std::string_view, 6> kSchemes = {
     "nbd://", "nbd+unix://", "nbd+vsock://", "nbds://", "nbds+unix://", "nbds+vsock://",
 };
 
-Outcome<void> check_uri(const OptionValues& options, const std::string& uri) {
+Outcome<void> check_uri(const std::string& uri) {
     const auto begins = [&uri](std::string_view scheme) { return uri.starts_with(scheme); };
     if (std::ranges::none_of(kSchemes, begins)) {
         return failure(fmt::format("driver 'nbd': option 'uri': '{}' is no NBD address: expected "
                                    "nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH, "
                                    "with nbds instead of nbd for TLS",
                                    uri),
-                       Errc::not_supported);
-    }
-    constexpr std::array<std::string_view, 3> kOnlyTls = {"tls-certificates", "tls-username",
-                                                          "tls-psk-file"};
-    for (const std::string_view name : kOnlyTls) {
-        if (!options.has(name) || uri.starts_with("nbds")) continue;
-        return failure(fmt::format("driver 'nbd': option '{}' is for TLS, and '{}' has none: "
-                                   "expected nbds instead of nbd",
-                                   name, uri),
                        Errc::not_supported);
     }
     return {};
@@ -80,11 +73,12 @@ Task<Outcome<std::unique_ptr<BlockNode>>> open_nbd(OpenContext& context,
     NbdNodeSettings settings;
     NbdServer& server = settings.server;
     server.uri = co_await ok(options.required_text("uri"));
-    co_await ok(check_uri(options, server.uri));
+    co_await ok(check_uri(server.uri));
     if (options.has("export")) server.export_name = options.text("export");
     server.tls_certificates = options.text("tls-certificates");
     server.tls_username = options.text("tls-username");
     server.tls_psk_file = options.text("tls-psk-file");
+    co_await ok(check_tls_options(server));
     settings.read_only = co_await ok(options.flag("read-only", false));
     settings.most_connections =
         co_await ok(at_least_one(options, "connections", 4, kMostConnections));

@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "node/protocol/nbd_tls.h"
 
 namespace zbdkit {
 namespace {
@@ -57,15 +58,16 @@ Task<Outcome<std::unique_ptr<NbdConnection>>> NbdConnection::open(Reactor& react
         new NbdConnection(reactor, server.request_timeout_ns));
     const Outcome<void> established = co_await connection->establish(pool, server);
     if (established) co_return connection;
-    co_return failure(fmt::format("cannot connect to NBD server '{}': {}", server.name(),
-                                  established.error().message),
+    const std::string& text = established.error().message;
+    co_return failure(fmt::format("cannot connect to NBD server '{}': {}{}", server.name(), text,
+                                  tls_advice(server, text)),
                       established.error().code);
 }
 
 Task<Outcome<void>> NbdConnection::establish(BlockingPool& pool, const NbdServer& server) {
     const std::uint64_t due_ns = reactor_.now_ns() + server.connect_timeout_ns;
     co_await ok(configure(server));
-    co_await ok(start(pool, server.uri));
+    co_await ok(start(pool, server));
     const Outcome<void> agreed = co_await negotiate(server, due_ns);
     if (agreed) co_return learn_facts();
     if (end_ != NbdEnd::timed_out) co_return agreed;
@@ -82,7 +84,6 @@ Outcome<void> NbdConnection::configure(const NbdServer& server) {
     const auto set = [&is_set_up, handle](auto function, const std::string& value) {
         if (!value.empty()) is_set_up = is_set_up && function(handle, value.c_str()) == 0;
     };
-    set(::nbd_set_tls_certificates, server.tls_certificates);
     set(::nbd_set_tls_username, server.tls_username);
     set(::nbd_set_tls_psk_file, server.tls_psk_file);
     // The name in the URI would win; in this mode it can be replaced before it is used.
@@ -91,26 +92,35 @@ Outcome<void> NbdConnection::configure(const NbdServer& server) {
     return {};
 }
 
-/// The call looks the server's name up, and waits for that as long as the resolver does.
-Task<Outcome<void>> NbdConnection::start(BlockingPool& pool, const std::string& uri) {
-    std::string refusal;
-    const auto connect = [handle = handle_.get(), &uri, &refusal] {
-        if (::nbd_aio_connect_uri(handle, uri.c_str()) == -1) refusal = nbd_error_text();
+/// The call looks the server's name up, and waits for that as long as the resolver does. The
+/// certificates are looked for each time: without them libnbd would take any server.
+Task<Outcome<void>> NbdConnection::start(BlockingPool& pool, const NbdServer& server) {
+    Outcome<void> started;
+    const auto connect = [handle = handle_.get(), &server, &started] {
+        const Outcome<std::string> folder = trusted_certificates(server);
+        if (!folder) {
+            started = std::unexpected(folder.error());
+            return;
+        }
+        const bool is_set =
+            folder->empty() || ::nbd_set_tls_certificates(handle, folder->c_str()) == 0;
+        if (!is_set || ::nbd_aio_connect_uri(handle, server.uri.c_str()) == -1) {
+            started = failure(nbd_error_text());
+        }
     };
     BlockingPool::Call call = pool.run(reactor_, connect);
     co_await call;
-    if (!refusal.empty()) co_return failure(refusal);
-    co_return Outcome<void>{};
+    co_return started;
 }
 
 Task<Outcome<void>> NbdConnection::negotiate(const NbdServer& server, std::uint64_t due_ns) {
     co_await drive_until(due_ns, &NbdConnection::has_connected);
     if (is_over()) co_return failure(reason_);
-    if (server.export_name) co_return co_await choose_export(*server.export_name, due_ns);
+    if (server.export_name) co_return co_await choose_export(server, due_ns);
     co_return Outcome<void>{};
 }
 
-Task<Outcome<void>> NbdConnection::choose_export(const std::string& name, std::uint64_t due_ns) {
+Task<Outcome<void>> NbdConnection::choose_export(const NbdServer& server, std::uint64_t due_ns) {
     if (::nbd_aio_is_negotiating(handle_.get()) != 1) {
         co_return failure("the server is too old to be asked for an export");
     }
@@ -120,7 +130,7 @@ Task<Outcome<void>> NbdConnection::choose_export(const std::string& name, std::u
         return 1;
     };
     told.user_data = this;
-    if (::nbd_set_export_name(handle_.get(), name.c_str()) == -1 ||
+    if (::nbd_set_export_name(handle_.get(), server.export_name->c_str()) == -1 ||
         ::nbd_aio_opt_go(handle_.get(), told) == -1) {
         co_return failure(nbd_error_text());
     }
@@ -128,7 +138,10 @@ Task<Outcome<void>> NbdConnection::choose_export(const std::string& name, std::u
     co_await drive_until(due_ns, &NbdConnection::has_chosen);
     if (is_over()) co_return failure(reason_);
     if (*chosen_ == 0) co_return Outcome<void>{};
-    co_return failure(fmt::format("the server refuses the export: {}", std::strerror(*chosen_)));
+    const bool may_want_tls = *chosen_ == ENOTSUP && !server.has_tls();
+    co_return failure(fmt::format("the server refuses the export{}: {}",
+                                  may_want_tls ? ", or requires TLS" : "",
+                                  std::strerror(*chosen_)));
 }
 
 Outcome<void> NbdConnection::learn_facts() {
@@ -191,6 +204,8 @@ std::int64_t NbdConnection::issue(const NbdCommand& command, Flight& flight) {
         Flight& answered = *static_cast<Flight*>(data);
         answered.is_answered = true;
         answered.os_errno = *os_errno;
+        // libnbd takes a read for good of which the server sent only a part, or nothing.
+        if (*os_errno == 0 && answered.bytes_missing != 0) answered.os_errno = EPROTO;
         return 1;  // libnbd need not keep the answer
     };
     told.free = [](void* data) {
@@ -202,9 +217,18 @@ std::int64_t NbdConnection::issue(const NbdCommand& command, Flight& flight) {
     nbd_handle* const handle = handle_.get();
     const ByteRange range = command.range;
     const std::uint32_t flags = command.fua ? LIBNBD_CMD_FLAG_FUA : 0;
+    nbd_chunk_callback came{};
+    came.callback = [](void* data, const void* /*bytes*/, std::size_t count,
+                       std::uint64_t /*offset*/, unsigned status, int* /*os_errno*/) {
+        if (status != LIBNBD_READ_ERROR) static_cast<Flight*>(data)->bytes_missing -= count;
+        return 0;
+    };
+    came.user_data = &flight;
     switch (command.op) {
         case NbdOp::read:
-            return ::nbd_aio_pread(handle, command.memory, range.length, range.offset, told, 0);
+            flight.bytes_missing = range.length;
+            return ::nbd_aio_pread_structured(handle, command.memory, range.length, range.offset,
+                                              came, told, 0);
         case NbdOp::write:
             return ::nbd_aio_pwrite(handle, command.memory, range.length, range.offset, told,
                                     flags);
@@ -309,8 +333,12 @@ void NbdConnection::notify(unsigned direction) {
 void NbdConnection::look_at_handle() {
     if (is_over()) return;
     if (::nbd_aio_is_dead(handle_.get()) == 1 || ::nbd_aio_is_closed(handle_.get()) == 1) {
-        give_up(NbdEnd::broken,
-                last_error_.empty() ? "the server ended the connection" : last_error_);
+        // Asked for TLS and told that there is none, libnbd may just say good-bye.
+        const bool lacks_tls = ::nbd_get_tls(handle_.get()) == LIBNBD_TLS_REQUIRE &&
+                               ::nbd_get_tls_negotiated(handle_.get()) == 0;
+        const char* const otherwise = lacks_tls ? "the server refused TLS, or ended the connection"
+                                                : "the server ended the connection";
+        give_up(NbdEnd::broken, last_error_.empty() ? otherwise : last_error_);
         return;
     }
     if (is_driven_) return;

@@ -37,6 +37,7 @@ struct NbdServer {
 
     /// For people: the URI, and the export if it is another one.
     [[nodiscard]] std::string name() const;
+    [[nodiscard]] bool has_tls() const { return uri.starts_with("nbds"); }
 };
 
 /// What a server says of an export. Sizes are bytes; 0 where it says nothing.
@@ -110,6 +111,7 @@ class NbdConnection {
     struct Flight : boost::intrusive::list_base_hook<
                         boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
         std::uint64_t due_ns = 0;
+        std::uint64_t bytes_missing = 0;  ///< of a read
         bool is_answered = false;
         int os_errno = 0;
         AsyncEvent done;
@@ -125,9 +127,9 @@ class NbdConnection {
 
     [[nodiscard]] Outcome<void> configure(const NbdServer& server);
     [[nodiscard]] Task<Outcome<void>> establish(BlockingPool& pool, const NbdServer& server);
-    [[nodiscard]] Task<Outcome<void>> start(BlockingPool& pool, const std::string& uri);
+    [[nodiscard]] Task<Outcome<void>> start(BlockingPool& pool, const NbdServer& server);
     [[nodiscard]] Task<Outcome<void>> negotiate(const NbdServer& server, std::uint64_t due_ns);
-    [[nodiscard]] Task<Outcome<void>> choose_export(const std::string& name, std::uint64_t due_ns);
+    [[nodiscard]] Task<Outcome<void>> choose_export(const NbdServer& server, std::uint64_t due_ns);
     [[nodiscard]] Outcome<void> learn_facts();
 
     [[nodiscard]] bool has_connected() const;

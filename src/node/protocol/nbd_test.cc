@@ -2,145 +2,28 @@
 // Against a real server: nbdkit, a process of its own that a test can freeze and kill.
 #include "node/protocol/nbd.h"
 
-#include <arpa/inet.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
-#include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/buffer.h"
 #include "base/unique_fd.h"
-#include "io/scope.h"
 #include "node/protocol/nbd_connection.h"
-#include "tests/support/io/uring_reactor.h"
-#include "tests/support/node/nbdkit.h"
+#include "tests/support/node/listening_port.h"
+#include "tests/support/node/nbd_fixture.h"
 
 namespace zbdkit {
 namespace {
 
-/// What a request answered: nothing for success.
-using Answer = std::optional<Errc>;
-constexpr Answer kOk = std::nullopt;
-
-/// A request of one segment that runs while the test does something else.
-struct Pending {
-    explicit Pending(std::size_t size) : buffer(size), segment(segment_of(buffer.bytes())) {}
-
-    AlignedBuffer buffer;
-    iovec segment;
-    Request request;
-    bool is_done = false;
-    Result<void> result;
-
-    [[nodiscard]] Answer answer() const {
-        if (result) return kOk;
-        return result.error().code;
-    }
-};
-
-Task<void> drive(BlockNode& node, Pending& pending) {
-    pending.result = co_await node.submit(pending.request);
-    pending.is_done = true;
-}
-
-class Nbd : public testing::Test {
-  protected:
-    void SetUp() override {
-        if (!test::Nbdkit::is_installed()) GTEST_SKIP() << "there is no nbdkit on this host";
-    }
-    void TearDown() override {
-        if (node_ == nullptr) return;
-        EXPECT_TRUE(reactor_.run_to_end(node_->close()).has_value());
-    }
-
-    Outcome<std::unique_ptr<BlockNode>> try_open(const std::string& options) {
-        OpenContext context{reactor_, pool_};
-        ChildNodes none;
-        const OptionValues values = OptionValues::parse(options, "", "driver 'nbd'").value();
-        return reactor_.run_to_end(kNbdDriver.open(context, values, none));
-    }
-    /// Opens the test's own server.
-    std::string open(const std::string& more = "") {
-        Outcome<std::unique_ptr<BlockNode>> node = try_open("uri=" + server_.uri() + more);
-        if (!node) return node.error().message;
-        node_ = std::move(*node);
-        return "";
-    }
-
-    Result<void> submit(Request request) { return reactor_.run_to_end(node_->submit(request)); }
-    Answer answer_of(Request request) {
-        const Result<void> result = submit(request);
-        if (result) return kOk;
-        return result.error().code;
-    }
-    Answer write(ByteRange range, std::uint8_t value, bool fua = false) {
-        AlignedBuffer buffer(range.length);
-        std::ranges::fill(buffer.bytes(), std::byte{value});
-        const iovec segment = segment_of(buffer.bytes());
-        return answer_of(write_request(range, IoSegments(&segment, 1), fua));
-    }
-    /// How many bytes of a range have that value; none if it cannot be read.
-    std::size_t count(ByteRange range, std::uint8_t value) {
-        AlignedBuffer buffer(range.length);
-        const iovec segment = segment_of(buffer.bytes());
-        if (!submit(read_request(range, IoSegments(&segment, 1)))) return 0;
-        return static_cast<std::size_t>(std::ranges::count(buffer.bytes(), std::byte{value}));
-    }
-    Answer flush() { return answer_of(flush_request()); }
-
-    void start(Pending& pending, Request request) {
-        pending.request = request;
-        scope_.spawn(drive(*node_, pending));
-    }
-    void start_read(Pending& pending, std::uint64_t offset) {
-        start(pending,
-              read_request({offset, pending.buffer.size()}, IoSegments(&pending.segment, 1)));
-    }
-    void start_write(Pending& pending, std::uint64_t offset, std::uint8_t value) {
-        std::ranges::fill(pending.buffer.bytes(), std::byte{value});
-        start(pending,
-              write_request({offset, pending.buffer.size()}, IoSegments(&pending.segment, 1)));
-    }
-    void run_until(const bool& condition) {
-        while (!condition) reactor_.turn(true);
-    }
-    void finish() {
-        while (scope_.running() != 0) reactor_.turn(true);
-    }
-
-    [[nodiscard]] std::string image() const { return (server_.folder() / "x.img").string(); }
-    void make_image(std::uint64_t size) {
-        std::ofstream(image()).close();
-        std::filesystem::resize_file(image(), size);
-    }
-    [[nodiscard]] std::string log_of_server() const {
-        std::ifstream file(server_.folder() / "requests.log");
-        return {std::istreambuf_iterator<char>(file), {}};
-    }
-    [[nodiscard]] std::string log_option() const {
-        return "logfile=" + (server_.folder() / "requests.log").string();
-    }
-
-    test::UringReactor reactor_;
-    BlockingPool pool_{1};
-    test::Nbdkit server_;
-    TaskScope scope_;
-    std::unique_ptr<BlockNode> node_;
-};
-
-bool contains(const std::string& text, std::string_view part) {
-    return text.find(part) != std::string::npos;
-}
+using test::contains;
+using test::kOk;
+using test::Nbd;
+using test::Pending;
 
 // --- What the server says -----------------------------------------------------------------------
 
@@ -378,16 +261,8 @@ TEST_F(Nbd, no_server_is_said_with_its_address) {
 
 /// A port of this host that listens, and answers nothing as nobody accepts.
 struct SilentPort {
-    SilentPort() : socket(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        auto* const generic = static_cast<sockaddr*>(static_cast<void*>(&address));
-        socklen_t length = sizeof(address);
-        EXPECT_EQ(::bind(socket.get(), generic, length), 0);
-        EXPECT_EQ(::listen(socket.get(), 1), 0);
-        EXPECT_EQ(::getsockname(socket.get(), generic, &length), 0);
-        uri = "nbd://127.0.0.1:" + std::to_string(ntohs(address.sin_port)) + "/";
+    SilentPort() : socket(test::listening_port("127.0.0.1")) {
+        uri = "nbd://127.0.0.1:" + std::to_string(test::port_of(socket)) + "/";
     }
     UniqueFd socket;
     std::string uri;
@@ -410,6 +285,22 @@ TEST_F(Nbd, server_that_says_nothing_is_given_up_after_the_connect_timeout) {
               "cannot connect to NBD server '" + port.uri + "': no answer within 1 s");
 }
 
+TEST_F(Nbd, name_that_nobody_has_is_said_with_the_address) {
+    const std::string message = refusal_of("uri=nbd://host.invalid/disk");
+    EXPECT_TRUE(contains(message, "cannot connect to NBD server 'nbd://host.invalid/disk': "));
+    EXPECT_TRUE(contains(message, "getaddrinfo: hostname \"host.invalid\"")) << message;
+}
+
+TEST_F(Nbd, server_on_an_ipv6_address_is_reached) {
+    if (!test::listening_port("::1")) GTEST_SKIP() << "this host has no IPv6 address";
+    server_.start_on("::1", {"memory", "1M"});
+    auto node = try_open("uri=nbd://[::1]:" + std::to_string(server_.port()) + "/");
+    ASSERT_TRUE(node.has_value()) << node.error().message;
+    node_ = std::move(*node);
+    EXPECT_EQ(write({0, 4096}, 0x5a), kOk);
+    EXPECT_EQ(count({0, 4096}, 0x5a), 4096U);
+}
+
 TEST_F(Nbd, addresses_that_are_none_are_refused) {
     const std::vector<std::string> bad = {
         "http://host/",      "nbd:unix:/path", "/path",         "nbd+unix:///x",
@@ -429,28 +320,6 @@ TEST_F(Nbd, options_out_of_range_are_refused_before_anything_is_connected) {
     EXPECT_TRUE(contains(open(",connect-timeout=0"), "connect-timeout"));
     EXPECT_TRUE(contains(open(",reconnect-delay=x"), "reconnect-delay"));
     EXPECT_TRUE(contains(open(",request-timeout=-1"), "request-timeout"));
-}
-
-TEST_F(Nbd, options_for_tls_without_tls_are_refused) {
-    const std::string message = open(",tls-psk-file=/x");
-    EXPECT_TRUE(contains(message, "option 'tls-psk-file' is for TLS")) << message;
-}
-
-TEST_F(Nbd, shared_key_opens_a_server_with_tls_and_another_key_does_not) {
-    const std::string key = (server_.folder() / "keys").string();
-    const std::string wrong = (server_.folder() / "wrong").string();
-    std::ofstream(key) << "alice:000102030405060708090a0b0c0d0e0f\n";
-    std::ofstream(wrong) << "alice:ffffffffffffffffffffffffffffffff\n";
-    server_.start({"--tls=require", "--tls-psk=" + key, "memory", "1M"});
-    const std::string uri = "uri=" + server_.uri("nbds") + ",tls-username=alice,tls-psk-file=";
-
-    EXPECT_FALSE(try_open(uri + wrong).has_value());
-    EXPECT_FALSE(try_open("uri=" + server_.uri()).has_value());
-    auto node = try_open(uri + key);
-    ASSERT_TRUE(node.has_value()) << node.error().message;
-    node_ = std::move(*node);
-    EXPECT_EQ(write({0, kMiB}, 0x5a), kOk);
-    EXPECT_EQ(count({0, kMiB}, 0x5a), kMiB);
 }
 
 // --- A server that dies -------------------------------------------------------------------------

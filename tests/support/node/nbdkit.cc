@@ -18,7 +18,7 @@
 #include <string_view>
 
 #include "base/assert.h"
-#include "base/unique_fd.h"
+#include "tests/support/node/listening_port.h"
 
 namespace zbdkit::test {
 namespace {
@@ -74,8 +74,17 @@ Nbdkit::~Nbdkit() {
 }
 
 void Nbdkit::start(const std::vector<std::string>& arguments) {
+    start_with(listening_socket(socket().string()), arguments);
+}
+
+void Nbdkit::start_on(const std::string& address, const std::vector<std::string>& arguments) {
+    port_listener_ = listening_port(address);
+    ZBDKIT_ASSERT(port_listener_);
+    start_with(port_listener_, arguments);
+}
+
+void Nbdkit::start_with(const UniqueFd& listener, const std::vector<std::string>& arguments) {
     ZBDKIT_ASSERT(process_ == 0);
-    const UniqueFd listener = listening_socket(socket().string());
     const UniqueFd log(
         ::open((folder_ / "server.log").c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     std::vector<std::string> words = {"/usr/bin/nbdkit", "--foreground"};
@@ -113,6 +122,8 @@ void Nbdkit::freeze() const {
 }
 
 void Nbdkit::thaw() const { ::kill(process_, SIGCONT); }
+
+std::uint16_t Nbdkit::port() const { return port_of(port_listener_); }
 
 std::string Nbdkit::uri(const std::string& scheme, const std::string& export_name) const {
     return scheme + "+unix:///" + export_name + "?socket=" + socket().string();
