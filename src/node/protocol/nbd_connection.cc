@@ -11,6 +11,7 @@
 
 #include "base/assert.h"
 #include "base/text.h"
+#include "io/name_lookup.h"
 #include "node/protocol/nbd_tls.h"
 
 namespace zbdkit {
@@ -92,11 +93,12 @@ Outcome<void> NbdConnection::configure(const NbdServer& server) {
     return {};
 }
 
-/// The call looks the server's name up, and waits for that as long as the resolver does. The
-/// certificates are looked for each time: without them libnbd would take any server.
+/// The call looks the server's name up, which nobody can interrupt. The certificates are looked for
+/// each time: without them libnbd would take any server.
 Task<Outcome<void>> NbdConnection::start(BlockingPool& pool, const NbdServer& server) {
     Outcome<void> started;
     const auto connect = [handle = handle_.get(), &server, &started] {
+        limit_name_lookups(server.connect_timeout_ns);
         const Outcome<std::string> folder = trusted_certificates(server);
         if (!folder) {
             started = std::unexpected(folder.error());
