@@ -23,7 +23,7 @@ constexpr std::array kOptions = {
     OptionInfo{"read-only", "on|off", "open for reading only, without the lock (default off)"},
     OptionInfo{"connect-timeout", "SECONDS", "how long to wait for the cluster (default 10)"},
     OptionInfo{"op-timeout", "SECONDS",
-               "how long to wait for a request's answer; 0 waits for ever (default 30)"},
+               "how long to wait for a request's answer; 0 waits for ever (default 60)"},
     OptionInfo{"force-takeover", "on|off",
                "take the lock of an image in use, and cut its user off (default off)"},
     OptionInfo{"own-connection", "on|off",

@@ -17,7 +17,8 @@ namespace zbdkit {
 namespace {
 
 constexpr std::uint64_t kConnectTimeout = 10;
-constexpr std::uint64_t kOpTimeout = 30;
+/// A cluster notices an OSD that has died after 20 s, and writes elsewhere some seconds later.
+constexpr std::uint64_t kOpTimeout = 60;
 constexpr std::uint64_t kLongestTimeout = 24 * 60 * 60;
 
 /// The connections that may be shared. The images own them.
