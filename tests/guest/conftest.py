@@ -11,16 +11,6 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from guest import KERNELS, Cache, Guest  # noqa: E402
 
 
-def pytest_collection_modifyitems(config, items):
-    """Where several processes run the tests (-n N --dist loadgroup), those of a file that may share a guest stay together."""
-    if not config.pluginmanager.hasplugin("xdist"):
-        return
-    for item in items:
-        parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
-        kernel = next((value for value in parameters if value in KERNELS), "")
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.stem}-{kernel}"))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     """Adds the ends of the logs of the guests that a failed test used to its report."""
