@@ -21,8 +21,8 @@ LOAD = (
 @pytest.mark.parametrize("ring", ["split", "packed"])
 def test_guest_goes_on_after_the_daemon_was_killed(cache, tmp_path, ring):
     image = create(tmp_path / "disk.zbd", "256M", "zone.mode=host-aware,zone.size=16M")
-    # The delay makes sure that every kill finds requests in flight.
-    node = f"driver=delay,delay-write=20ms,file.driver=zoned,file.file.driver=file,file.file.filename={image}"
+    # The delay makes sure that every kill finds requests in flight, also while fio reads back what it wrote.
+    node = f"driver=delay,delay-read=20ms,delay-write=20ms,file.driver=zoned,file.file.driver=file,file.file.filename={image}"
     with Daemon(f"--image-opts={node}") as daemon:
         disk = daemon.plain_disk(reconnect_ms=50, options="packed=on" if ring == "packed" else "")
         with Guest(kernel="6.12", disks=[disk], tools=True, log_dir=tmp_path / "guest") as guest:
